@@ -1,0 +1,90 @@
+# `make` alone lists the targets. PYTHON and CC choose the interpreter and the compiler; .ci/toolchain finds them otherwise.
+
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+SANITIZE_DIR := build/sanitize
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+CORE_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.pxi ext/*.h ext/*.c)
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup build run test lint format bench bench-report sanitize check lock clean distclean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+
+setup: build $(VENV)/.dev ## create .venv with everything for development, and build the core
+
+build: $(VENV)/.built ## compile the core in place and register the `cashflow` command
+
+run: build ## serve on http://127.0.0.1:$(PORT) (PORT=8000)
+	@exec $(BIN)/cashflow serve --port $(PORT)
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -n 2 --import-mode=importlib
+
+lint: setup ## check style, formatting, types and the import rules
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy engine api
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## format the code and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: setup ## run the benchmarks, one table at the end
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,rounds
+
+bench-report: setup ## run all of bench/, peers and yardstick included
+	$(BIN)/python -m pytest bench
+
+# The engine is loaded from the instrumented build; "." comes after it and is there for the tests themselves.
+sanitize: setup ## run the engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer (Linux)
+	CC="$$(.ci/toolchain cc)" SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZE_DIR) --build-lib $(SANITIZE_DIR)/lib
+	cc="$$(.ci/toolchain cc)"; \
+	LD_PRELOAD="$$($$cc -print-file-name=libasan.so) $$($$cc -print-file-name=libstdc++.so.6)" \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZE_DIR)/lib:. PYTHONMALLOC=malloc \
+	timeout 600 $(BIN)/python -m pytest --import-mode=importlib -p no:cacheprovider -q tests/engine
+
+check: lint test ## what continuous integration checks
+
+lock: $(VENV)/.dev ## resolve the dependencies again into requirements/*.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --extra plot -o requirements/runtime.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/runtime.lock --group build -o requirements/build.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/runtime.lock -c requirements/build.lock \
+		--extra plot --group dev -o requirements/dev.lock pyproject.toml
+
+# One version for all supported Pythons, with hashes and without the address of any index.
+LOCK_OPTIONS := --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --upgrade
+
+clean: ## remove what was built
+	rm -rf build dist *.egg-info engine/_core*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
+	rm -f $(VENV)/.built
+	find engine api tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## remove .venv too
+	rm -rf $(VENV)
+
+# Stamps: a step runs again when what it depends on is newer.
+
+$(VENV)/.created:
+	@python="$$(.ci/toolchain python)" && echo "Creating $(VENV) with $$("$$python" --version)" && "$$python" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: requirements/runtime.lock requirements/build.lock | $(VENV)/.created
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/runtime.lock -r requirements/build.lock
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock | $(VENV)/.runtime
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock
+	@touch $@
+
+$(VENV)/.built: $(CORE_SOURCES) pyproject.toml $(VENV)/.runtime
+	CC="$$(.ci/toolchain cc)" $(BIN)/python setup.py -q build_ext --inplace
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
