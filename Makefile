@@ -48,7 +48,7 @@ sanitize: setup ## run the engine's tests under AddressSanitizer and UndefinedBe
 	LD_PRELOAD="$$($$cc -print-file-name=libasan.so) $$($$cc -print-file-name=libstdc++.so.6)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZE_DIR)/lib:. PYTHONMALLOC=malloc \
-	timeout 600 $(BIN)/python -m pytest --import-mode=importlib -p no:cacheprovider -q tests/engine
+	timeout 600 $(BIN)/python -m pytest --import-mode=importlib -p no:cacheprovider --capture=sys -q tests/engine
 
 check: lint test ## what continuous integration checks
 
