@@ -1,0 +1,81 @@
+"""Headers that lenders write and the tape columns they stand for.
+
+Case, spaces, underscores and punctuation do not count: `Current UPB`, `current_upb` and `CURRENT-UPB` are one.
+A rate column may carry its unit in the header: `coupon_pct`, `Note Rate (%)`, `servicing_fee_bps`.
+"""
+
+from engine.tape import COLUMN_NAMES
+
+RATE_COLUMNS = ("annual_rate", "servicing_fee")
+
+# Unit in a rate's header -> what to divide by for a decimal. Longer ones come first.
+RATE_UNITS = {"percentage": 100.0, "percent": 100.0, "pct": 100.0, "%": 100.0, "basispoints": 1e4, "bps": 1e4}
+
+ALIASES: dict[str, tuple[str, ...]] = {
+    "balance": (
+        "current_balance", "upb", "current_upb", "unpaid_principal_balance", "current_unpaid_principal_balance",
+        "current_actual_upb", "unpaid_balance", "outstanding_balance", "outstanding_principal", "principal_balance",
+        "current_principal_balance", "outstanding_principal_balance", "remaining_balance", "cutoff_balance",
+    ),
+    "annual_rate": (
+        "rate", "interest_rate", "current_interest_rate", "current_rate", "note_rate", "current_note_rate", "coupon",
+        "gross_coupon", "wac", "mortgage_rate", "contract_rate", "loan_rate", "annual_interest_rate", "int_rate",
+    ),
+    "remaining_term": (
+        "months_remaining", "remaining_months", "remaining_term_months", "wam", "rem_term", "remaining_maturity",
+        "remaining_months_to_maturity", "remaining_months_to_legal_maturity", "months_to_maturity", "rem_months",
+        "term_remaining", "remaining_loan_term",
+    ),
+    "loan_id": (
+        "id", "loan_number", "loan_no", "loan_identifier", "loan_sequence_number", "account_id", "account_number",
+        "contract_number", "asset_number",
+    ),
+    "amortization": ("amortisation", "amortization_type", "amortisation_type", "repayment_type", "payment_type"),
+    "original_balance": (
+        "orig_balance", "original_upb", "orig_upb", "original_principal_balance", "original_loan_amount",
+        "loan_amount", "original_amount", "origination_balance",
+    ),
+    "original_term": ("orig_term", "original_loan_term", "original_term_months", "loan_term", "term_at_origination"),
+    "age": ("loan_age", "seasoning", "wala", "age_months", "months_on_book", "mob", "loan_age_months"),
+    "payment": (
+        "monthly_payment", "scheduled_payment", "p_and_i", "p&i", "pi_payment", "installment", "instalment", "pmt",
+        "payment_amount", "current_payment",
+    ),
+    "servicing_fee": ("servicing_fee_rate", "servicing_rate", "service_fee", "servicing_spread", "servicer_fee"),
+    "group": ("loan_group", "group_id", "pool", "pool_id", "product", "product_type", "segment", "collateral_group"),
+    "interest_only_term": (
+        "io_term", "interest_only_period", "io_period", "remaining_io_term", "io_months", "interest_only_months",
+        "remaining_interest_only_term",
+    ),
+    "amortization_term": ("amort_term", "amortisation_term", "amortization_months", "amortization_period"),
+}  # fmt: skip
+
+
+def squash(header: str) -> str:
+    """Header without case, spaces, underscores and punctuation; the percent sign stays, it is a unit."""
+    return "".join(c for c in header.casefold() if c.isalnum() or c == "%")
+
+
+OWN = {squash(name): name for name in COLUMN_NAMES}
+LENDERS = {squash(alias): name for name, aliases in ALIASES.items() for alias in aliases}
+
+
+def rate_divisor(header: str) -> float:
+    """What the values below a rate's header are divided by: 100 for a percent header, else 1."""
+    squashed = squash(header)
+    return next((divisor for unit, divisor in RATE_UNITS.items() if unit in squashed), 1.0)
+
+
+def column_of(header: str) -> tuple[str, bool] | None:
+    """The tape column a header stands for and whether the header is its own name; None if it stands for none."""
+    squashed = squash(header)
+    if squashed in OWN:
+        return OWN[squashed], True
+    if squashed in LENDERS:
+        return LENDERS[squashed], False
+    for unit in RATE_UNITS:
+        if unit in squashed:
+            bare = squashed.replace(unit, "")
+            name = OWN.get(bare) or LENDERS.get(bare)
+            return (name, bare in OWN) if name in RATE_COLUMNS and name is not None else None
+    return None
