@@ -19,7 +19,7 @@ setup: build $(VENV)/.dev ## create .venv with everything for development, and b
 
 build: $(VENV)/.built ## compile the core in place and register the `cashflow` command
 
-run: build ## serve on http://127.0.0.1:$(PORT) (PORT=8000)
+run: build ## serve on http://127.0.0.1:8000 (PORT= for another port)
 	@exec $(BIN)/cashflow serve --port $(PORT)
 
 test: setup ## run the tests
@@ -43,6 +43,7 @@ bench-report: setup ## run all of bench/, peers and yardstick included
 
 # The engine is loaded from the instrumented build; "." comes after it and is there for the tests themselves.
 sanitize: setup ## run the engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer (Linux)
+	rm -rf $(SANITIZE_DIR)/lib
 	CC="$$(.ci/toolchain cc)" SANITIZE=1 $(BIN)/python setup.py -q build --build-base $(SANITIZE_DIR) --build-lib $(SANITIZE_DIR)/lib
 	cc="$$(.ci/toolchain cc)"; \
 	LD_PRELOAD="$$($$cc -print-file-name=libasan.so) $$($$cc -print-file-name=libstdc++.so.6)" \
