@@ -1,0 +1,22 @@
+"""Credit cashflow engine: a loan tape and assumptions in, monthly cashflows out.
+
+project(ProjectionRequest(tape=Tape.from_columns(...), assumptions=Assumptions(...))) is the whole of it.
+"""
+
+from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
+from engine.cashflows import Cashflows
+from engine.curves import Abs, Cdr, Cpr, Hep, Mdr, Mhp, Psa, Sda, Smm, Vector
+from engine.errors import AssumptionError, EngineError, InvalidInput, Problem, TapeError, TapeFileError
+from engine.fields import DEFAULT_FIELDS, FIELD_NAMES, FIELDS, Field
+from engine.loans import Loan
+from engine.projection import project, project_batches
+from engine.request import ProjectionRequest
+from engine.summary import Summary, summarize
+from engine.tape import Columns, Tape
+
+__all__ = [
+    "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Cashflows", "Cdr",
+    "Columns", "Conventions", "Cpr", "EngineError", "Field", "Hep", "InvalidInput", "Loan", "Mdr", "Mhp", "Problem",
+    "ProjectionRequest", "Psa", "Scenario", "Sda", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Vector",
+    "project", "project_batches", "summarize",
+]  # fmt: skip

@@ -1,0 +1,46 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FIELD_ORDER: tuple[str, ...]
+RULES: np.dtype[Any]
+
+def prepare(
+    balance: NDArray[np.float64],
+    rate: NDArray[np.float64],
+    fee: NDArray[np.float64],
+    payment: NDArray[np.float64],
+    term: NDArray[np.int32],
+    interest_only: NDArray[np.int32],
+    amortization_term: NDArray[np.int32],
+    amortization: NDArray[np.int8],
+    order: NDArray[np.int64],
+    place: NDArray[np.int64],
+    out: NDArray[np.float64],
+) -> None: ...
+def project_sums(
+    loans: NDArray[np.float64],
+    runs: NDArray[np.int64],
+    smm: NDArray[np.float64],
+    mdr: NDArray[np.float64],
+    rules: NDArray[Any],
+    needed: NDArray[np.int32],
+    slot: NDArray[np.int32],
+    months: int,
+    periods: int,
+    out: NDArray[np.float64],
+) -> None: ...
+def project_loans(
+    loans: NDArray[np.float64],
+    runs: NDArray[np.int64],
+    loan_at: NDArray[np.int64],
+    smm: NDArray[np.float64],
+    mdr: NDArray[np.float64],
+    rules: NDArray[Any],
+    needed: NDArray[np.int32],
+    slot: NDArray[np.int32],
+    months: int,
+    periods: int,
+    out: NDArray[np.float64],
+) -> None: ...

@@ -1,0 +1,80 @@
+"""Assumptions, scenarios and conventions: Structs that are the wire format too."""
+
+from typing import Literal
+
+import msgspec
+
+from engine.curves import (
+    DEFAULT_UNITS,
+    PREPAYMENT_UNITS,
+    UNIT_RANGE,
+    DefaultCurve,
+    PrepaymentCurve,
+    Vector,
+    out_of_range,
+)
+from engine.errors import Problem
+
+MAX_LAG = 360
+
+
+class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the borrowers and the servicer are assumed to do.
+
+    severity: share of the defaulted balance that is lost, a decimal. recovery_lag: months from default to
+    liquidation. groups: assumptions for the loans whose `group` is the key, in place of these.
+    """
+
+    prepayment: PrepaymentCurve | None = None
+    default: DefaultCurve | None = None
+    severity: float = 0.0
+    recovery_lag: int = 0
+    advancing: Literal["none", "interest", "principal_and_interest"] = "none"
+    groups: dict[str, "Assumptions"] | None = None
+
+    def problems(self, path: str) -> list[Problem]:
+        """Every value out of range, with its path below `path`."""
+        found = out_of_range(f"{path}.severity", self.severity, 0, 1, UNIT_RANGE)
+        if not 0 <= self.recovery_lag <= MAX_LAG:
+            message = f"is {self.recovery_lag}; expected whole months in [0, {MAX_LAG}]"
+            found.append(Problem(f"{path}.recovery_lag", message))
+        for name, curve, units in (
+            ("prepayment", self.prepayment, PREPAYMENT_UNITS),
+            ("default", self.default, DEFAULT_UNITS),
+        ):
+            if curve is None:
+                continue
+            found += curve.problems(f"{path}.{name}")
+            if isinstance(curve, Vector) and curve.unit not in units:
+                allowed = ", ".join(units)
+                found.append(Problem(f"{path}.{name}.unit", f"is '{curve.unit}'; expected one of {allowed}"))
+        for group, assumptions in (self.groups or {}).items():
+            found += assumptions.problems(f"{path}.groups[{group!r}]")
+            if assumptions.groups:
+                message = "nests groups in a group; expected assumptions without groups"
+                found.append(Problem(f"{path}.groups[{group!r}].groups", message))
+        return found
+
+
+class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Choices of the market; the defaults are the preset `sifma`.
+
+    prepayment_base: gross prepays SMM of the opening balance less scheduled principal, net_of_defaults takes
+    the new defaults off first. final_defaults: stop_before_maturity has no new defaults in a loan's last
+    `recovery_lag` months (vectors, which state each month, are taken as they are), continue lets them run on.
+    servicing_fee_base: the opening performing balance, or that and the balance in foreclosure.
+    """
+
+    prepayment_base: Literal["gross", "net_of_defaults"] = "gross"
+    final_defaults: Literal["stop_before_maturity", "continue"] = "stop_before_maturity"
+    servicing_fee_base: Literal["performing", "total"] = "performing"
+
+
+PRESETS: dict[str, Conventions] = {"sifma": Conventions()}
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A named set of assumptions that takes the place of the request's."""
+
+    name: str
+    assumptions: Assumptions | None = None

@@ -1,0 +1,76 @@
+"""The result of a projection: named float64 columns."""
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.fields import FIELD_INDEX
+
+
+class Cashflows(msgspec.Struct, frozen=True, kw_only=True):
+    """Columns of a projection; `cashflows["interest"]` and `cashflows.interest` are the same array.
+
+    Shape (periods,) for one scenario at pool level, with a leading axis for groups or loans, and before that one for
+    scenarios where there are several. groups: names along the group axis, "" for loans without one.
+    """
+
+    columns: dict[str, NDArray[np.float64]]
+    level: Literal["pool", "group", "loan"]
+    scenario_names: tuple[str, ...]
+    groups: tuple[str, ...]
+    loan_ids: list[str] | None
+    opening_balance: float
+    periods: int
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the columns, in the order asked for."""
+        return tuple(self.columns)
+
+    @property
+    def period(self) -> NDArray[np.int64]:
+        """Period numbers 1 .. periods."""
+        return np.arange(1, self.periods + 1)
+
+    @property
+    def several(self) -> bool:
+        """Whether the columns have a leading scenario axis."""
+        return len(self.scenario_names) > 1
+
+    def __getitem__(self, name: str) -> NDArray[np.float64]:
+        try:
+            return self.columns[name]
+        except KeyError:
+            computed = ", ".join(self.columns)
+            raise KeyError(f"{name!r} was not selected; this projection has {computed}") from None
+
+    def __getattr__(self, name: str) -> NDArray[np.float64]:
+        if name in FIELD_INDEX:
+            try:
+                return self[name]
+            except KeyError as error:
+                raise AttributeError(error.args[0]) from None
+        raise AttributeError(f"Cashflows has no {name!r}")
+
+    def scenario(self, index: int) -> "Cashflows":
+        """The cashflows of one scenario."""
+        columns = {name: column[index] for name, column in self.columns.items()} if self.several else self.columns
+        names = self.scenario_names[index : index + 1]
+        return msgspec.structs.replace(self, columns=columns, scenario_names=names)
+
+    def plus(self, other: "Cashflows") -> "Cashflows":
+        """Pool cashflows of two parts of a tape added up; the shorter is continued with zeros."""
+        periods = max(self.periods, other.periods)
+        columns = {
+            name: lengthened(column, periods) + lengthened(other.columns[name], periods)
+            for name, column in self.columns.items()
+        }
+        opening = self.opening_balance + other.opening_balance
+        return msgspec.structs.replace(self, columns=columns, periods=periods, opening_balance=opening)
+
+
+def lengthened(column: NDArray[np.float64], periods: int) -> NDArray[np.float64]:
+    missing = periods - column.shape[-1]
+    return np.concatenate([column, np.zeros((*column.shape[:-1], missing))], axis=-1) if missing else column

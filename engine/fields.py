@@ -1,0 +1,48 @@
+"""The output fields, declared once: kernel, columns, REST, GraphQL and documentation derive from FIELDS.
+
+Sign and timing: every amount is positive, flows are paid at the end of the period in which they fall,
+stocks are measured at the end of it. `interest` and `scheduled_principal` are what investors are passed
+before fees: under advancing they include what the servicer advances on defaulted balances.
+"""
+
+from typing import Literal
+
+import msgspec
+
+
+class Field(msgspec.Struct, frozen=True):
+    """One output column: its name, whether it is a flow or a stock, its unit and its meaning."""
+
+    name: str
+    kind: Literal["flow", "stock"]
+    unit: str
+    doc: str
+
+
+FIELDS: tuple[Field, ...] = (
+    Field("balance", "stock", "currency", "Performing balance at the end of the period."),
+    Field("interest", "flow", "currency", "Interest passed on, before the servicing fee, advances included."),
+    Field("scheduled_principal", "flow", "currency", "Scheduled principal, balloons and principal advances included."),
+    Field("prepayment", "flow", "currency", "Voluntary prepayment of principal."),
+    Field("default", "flow", "currency", "Balance that defaults in the period."),
+    Field(
+        "recovery", "flow", "currency", "Principal recovered on liquidation, paid recovery_lag months after default."
+    ),
+    Field("loss", "flow", "currency", "Principal lost on liquidation, booked recovery_lag months after default."),
+    Field("servicing_fee", "flow", "currency", "Servicing fee of the period."),
+    Field("net_interest", "flow", "currency", "Interest less the servicing fee."),
+    Field("principal", "flow", "currency", "Scheduled principal, prepayment and recovery."),
+    Field("cashflow", "flow", "currency", "Cash to investors: principal and net interest."),
+    Field("foreclosure", "stock", "currency", "Defaulted balance not yet liquidated, at the end of the period."),
+    Field("expected_interest", "flow", "currency", "Interest due on the performing and the defaulted balance."),
+    Field("lost_interest", "flow", "currency", "Interest that borrowers in default do not pay."),
+    Field("expected_principal", "flow", "currency", "Scheduled principal due; on defaulted balances too if advanced."),
+    Field("advanced_interest", "flow", "currency", "Part of interest that the servicer advances."),
+    Field("advanced_principal", "flow", "currency", "Part of scheduled principal that the servicer advances."),
+    Field("liquidation", "flow", "currency", "Defaulted balance liquidated in the period: recovery and loss."),
+)
+
+FIELD_NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)
+FIELD_INDEX: dict[str, int] = {name: i for i, name in enumerate(FIELD_NAMES)}
+# What a request without `fields` answers with.
+DEFAULT_FIELDS: tuple[str, ...] = FIELD_NAMES[:12]

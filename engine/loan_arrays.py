@@ -1,0 +1,225 @@
+"""Validated loan arrays: what the kernel reads, and the checks that make them from a tape's columns."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import MAX_PROBLEMS, Problem, TapeError
+from engine.loans import AMORTIZATIONS
+
+MAX_TERM = 1200
+MAX_BALANCE = 1e15
+RATE = "a decimal in [0, 1]"
+MONTHS = f"whole months in [0, {MAX_TERM}]"
+Where = Callable[[str, int], str]
+
+
+class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
+    """Validated columns, all of shape (loans,).
+
+    term, age, interest_only, amortization_term are int32 months (age 0 for a loan that has paid nothing yet,
+    amortization_term 0 where it follows from the term); amortization indexes AMORTIZATIONS; payment is NaN
+    where it is to be computed; group indexes `groups`, -1 for none.
+    """
+
+    balance: NDArray[np.float64]
+    rate: NDArray[np.float64]
+    fee: NDArray[np.float64]
+    payment: NDArray[np.float64]
+    term: NDArray[np.int32]
+    age: NDArray[np.int32]
+    interest_only: NDArray[np.int32]
+    amortization_term: NDArray[np.int32]
+    amortization: NDArray[np.int8]
+    group: NDArray[np.int32]
+    groups: tuple[str, ...]
+    loan_id: Sequence[Any] | NDArray[Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.balance)
+
+
+class Checks:
+    """Converts columns of n loans and collects what is wrong with them, by the path that `where` gives."""
+
+    def __init__(self, columns: dict[str, Any], n: int, where: Where) -> None:
+        self.columns = columns
+        self.n = n
+        self.where = where
+        self.problems: list[Problem] = []
+
+    def number(
+        self, name: str, low: float, high: float, allowed: str, blank: float | None = None
+    ) -> NDArray[np.float64]:
+        """The column as float64 in [low, high]; `blank` stands for a missing optional value (None: refused)."""
+        value = self.columns[name]
+        if value is None and blank is not None:
+            return np.broadcast_to(np.float64(blank), (self.n,))
+        try:
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError):
+            self.report(name, self.first_not_a_number(value), f"is not a number; expected {allowed}")
+            return np.zeros(self.n)
+        array = self.sized(name, array)
+        missing = np.isnan(array) if blank is not None and array.size else None
+        if array.size and not (np.min(array) >= low and np.max(array) <= high):
+            wrong = ~((array >= low) & (array <= high))
+            if missing is not None:
+                wrong &= ~missing
+            for i in np.flatnonzero(wrong)[:MAX_PROBLEMS]:
+                self.report(name, int(i), f"is {array[i]:.15g}; expected {allowed}{percent_hint(array[i], high)}")
+        if missing is not None and not np.isnan(blank) and missing.any():  # type: ignore[arg-type]
+            return np.where(missing, blank, array)  # type: ignore[arg-type]
+        return array
+
+    def whole(self, name: str, low: int, high: int, blank: int | None = None) -> NDArray[np.int32]:
+        """The column as int32 months in [low, high]."""
+        allowed = f"whole months in [{low}, {high}]"
+        value = self.columns[name]
+        if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size:
+            if value.min() >= low and value.max() <= high:
+                return self.sized(name, value.astype(np.int32, copy=False))
+        array = self.number(name, low, high, allowed, None if blank is None else float(blank))
+        if self.n and array.strides == (0,):
+            return np.broadcast_to(np.int32(np.nan_to_num(array[0])), (self.n,))
+        clean = np.nan_to_num(array, posinf=0, neginf=0)
+        for i in np.flatnonzero(clean != np.floor(clean))[:MAX_PROBLEMS]:
+            self.report(name, int(i), f"is {array[i]:.15g}; expected {allowed}")
+        return np.clip(clean, -1, 1e6).astype(np.int32)
+
+    def sized(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """The array as one value a loan: scalars repeat, another length is a problem."""
+        if array.ndim == 0:
+            return np.broadcast_to(array, (self.n,))
+        if array.shape != (self.n,):
+            path = self.where(name, 0).rsplit("[", 1)[0]
+            self.problems.append(Problem(path, f"has {array.shape[0]} values; expected {self.n}, one a loan"))
+            return np.broadcast_to(array.dtype.type(0), (self.n,))
+        return array
+
+    def amortization(self) -> NDArray[np.int8]:
+        """The column as indices into AMORTIZATIONS."""
+        value = self.columns["amortization"]
+        codes = {name: i for i, name in enumerate(AMORTIZATIONS)}
+        allowed = "one of " + ", ".join(AMORTIZATIONS)
+        if isinstance(value, str):
+            if value not in codes:
+                self.report("amortization", 0, f"is {value!r}; expected {allowed}")
+            return np.broadcast_to(np.int8(codes.get(value, 0)), (self.n,))
+        kinds, index = np.unique(np.asarray(value, dtype=object).astype(str), return_inverse=True)
+        for kind in kinds:
+            if kind not in codes:
+                for i in np.flatnonzero(index == np.flatnonzero(kinds == kind)[0])[:MAX_PROBLEMS]:
+                    self.report("amortization", int(i), f"is {str(kind)!r}; expected {allowed}")
+        table = np.array([codes.get(str(kind), 0) for kind in kinds], dtype=np.int8)
+        return self.sized("amortization", table[index] if len(table) else np.zeros(0, dtype=np.int8))
+
+    def groups(self) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """Indices into the sorted group names, -1 where a loan has none; and the names."""
+        value = self.columns["group"]
+        if value is None or isinstance(value, str):
+            return np.broadcast_to(np.int32(0 if value else -1), (self.n,)), (value,) if value else ()
+        texts = np.array(["" if text is None else str(text) for text in value], dtype=object)
+        names = sorted(set(texts.tolist()) - {""})
+        index = {name: i for i, name in enumerate(names)}
+        return self.sized("group", np.array([index.get(text, -1) for text in texts], dtype=np.int32)), tuple(names)
+
+    def report(self, name: str, i: int, message: str) -> None:
+        self.problems.append(Problem(self.where(name, i), message))
+
+    def first_not_a_number(self, value: Any) -> int:
+        for i, item in enumerate(value if np.ndim(value) else [value]):
+            if not isinstance(item, int | float):
+                return i
+        return 0
+
+
+def percent_hint(value: float, high: float) -> str:
+    """How the value would read if a percentage was meant."""
+    return f" ({value:.15g}% is {value / 100:.15g})" if high == 1 and 1 < value <= 100 else ""
+
+
+def validate(columns: dict[str, Any], n: int, where: Where) -> LoanArrays:
+    """The arrays of n loans. columns: every name of Columns, a value a loan or one for all; where: the path of a value.
+
+    Raises TapeError with every fault found, up to a hundred.
+    """
+    check = Checks(columns, n, where)
+    balance = check.number("balance", 0, MAX_BALANCE, f"currency units in [0, {MAX_BALANCE:g}]")
+    rate = check.number("annual_rate", 0, 1, RATE)
+    fee = check.number("servicing_fee", 0, 1, RATE)
+    payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", float("nan"))
+    check.number("original_balance", 0, MAX_BALANCE, f"currency units in [0, {MAX_BALANCE:g}]", float("nan"))
+    term = check.whole("remaining_term", 1, MAX_TERM)
+    original = check.whole("original_term", 1, MAX_TERM, blank=1)
+    age = check.whole("age", 0, MAX_TERM, blank=0)
+    interest_only = check.whole("interest_only_term", 0, MAX_TERM)
+    spread = check.whole("amortization_term", 1, MAX_TERM, blank=1)
+    amortization = check.amortization()
+    group, groups = check.groups()
+    if not check.problems:
+        age = implied_age(columns, original, age, term)
+        spread = given_or_zero(columns["amortization_term"], spread)
+        check_terms(check, term, interest_only, spread, payment, amortization)
+    if check.problems:
+        raise TapeError(check.problems)
+    return LoanArrays(
+        balance=balance, rate=rate, fee=fee, payment=payment, term=term, age=age, interest_only=interest_only,
+        amortization_term=spread, amortization=amortization, group=group, groups=groups, loan_id=columns["loan_id"],
+    )  # fmt: skip
+
+
+def is_blank(value: Any) -> NDArray[np.bool_] | bool:
+    """Where an optional column has no value; a bool when that holds for all loans alike."""
+    if value is None:
+        return True
+    if isinstance(value, np.ndarray) and value.dtype.kind in "iu":
+        return False
+    blank = np.isnan(np.asarray(value, dtype=np.float64))
+    return bool(blank) if blank.ndim == 0 else blank
+
+
+def given_or_zero(value: Any, months: NDArray[np.int32]) -> NDArray[np.int32]:
+    blank = is_blank(value)
+    if isinstance(blank, bool):
+        return np.broadcast_to(np.int32(0), months.shape) if blank else months
+    return np.where(blank, np.int32(0), months)
+
+
+def implied_age(
+    columns: dict[str, Any], original: NDArray[np.int32], age: NDArray[np.int32], term: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Age as given, else original less remaining term, else zero."""
+    no_age, no_original = is_blank(columns["age"]), is_blank(columns["original_term"])
+    if no_age is False or no_original is True:
+        return age
+    implied = np.where(no_original, np.int32(0), np.maximum(original - term, 0)).astype(np.int32)
+    return np.where(no_age, implied, age).astype(np.int32)
+
+
+def check_terms(
+    check: Checks,
+    term: NDArray[np.int32],
+    interest_only: NDArray[np.int32],
+    spread: NDArray[np.int32],
+    payment: NDArray[np.float64],
+    amortization: NDArray[np.int8],
+) -> None:
+    """Reports terms that contradict one another."""
+    rules = (
+        ("interest_only_term", interest_only, interest_only > term, "the remaining term, {0} months, at most"),
+        ("amortization_term", spread, (spread > 0) & (spread < term - interest_only),
+         "{1} months at least, those left after the interest-only ones (longer leaves a balloon)"),
+    )  # fmt: skip
+    for name, value, wrong, allowed in rules:
+        for i in np.flatnonzero(wrong)[:MAX_PROBLEMS]:
+            limits = allowed.format(term[i], term[i] - interest_only[i])
+            check.report(name, int(i), f"is {value[i]}; expected {limits}")
+    if payment.strides != (0,) or (len(payment) and not np.isnan(payment[0])):
+        level = AMORTIZATIONS.index("level_pay")
+        for i in np.flatnonzero(~np.isnan(payment) & (amortization != level))[:MAX_PROBLEMS]:
+            kind = AMORTIZATIONS[amortization[i]]
+            check.report("payment", int(i), f"is stated on a {kind} loan; only level_pay takes one")

@@ -1,0 +1,293 @@
+"""Projects a tape: validates, cuts it into chunks of loans, runs the core on threads and folds in a fixed order.
+
+Chunks and runs depend on the request alone, and their sums are added in tape order, so any number of threads gives
+the same bits. A chunk is sorted into runs: loans that share assumptions, age (where a curve goes by age) and last
+month with defaults (where defaults stop before maturity); each run costs one pass over its loans and, for every
+scenario, a few passes over its months.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import _core
+from engine.assumptions import Assumptions, Conventions, Scenario
+from engine.behaviour import Behaviour, behaviour_of
+from engine.cashflows import Cashflows
+from engine.errors import AssumptionError, Problem
+from engine.fields import DEFAULT_FIELDS, FIELD_INDEX, FIELD_NAMES
+from engine.loan_arrays import MAX_TERM, LoanArrays
+from engine.request import ProjectionRequest
+from engine.tape import Tape
+
+CHUNK = 65_536
+MAX_PERIODS = 2 * MAX_TERM
+Progress = Callable[[int], None]
+
+# What each field is made of, beside itself; the core computes these rows too.
+MADE_OF: dict[str, tuple[str, ...]] = {
+    "net_interest": ("interest", "servicing_fee"),
+    "loss": ("liquidation",),
+    "recovery": ("loss", "liquidation"),
+    "principal": ("scheduled_principal", "prepayment", "recovery", "loss", "liquidation"),
+    "cashflow": (
+        "principal", "scheduled_principal", "prepayment", "recovery", "loss", "liquidation",
+        "net_interest", "interest", "servicing_fee",
+    ),
+}  # fmt: skip
+
+
+class Selection(msgspec.Struct, frozen=True):
+    """The fields asked for, and the core's view of them: int32 flags of what to compute and where each goes."""
+
+    names: tuple[str, ...]
+    needed: NDArray[np.int32]
+    slot: NDArray[np.int32]
+
+
+def select(fields: Iterable[str] | None) -> Selection:
+    """The selection of `fields`, each once, in the order given. Raises AssumptionError for names that are no field."""
+    names = tuple(dict.fromkeys(DEFAULT_FIELDS if fields is None else fields))
+    allowed = ", ".join(FIELD_NAMES)
+    problems = [
+        Problem(f"fields[{i}]", f"is {name!r}; expected one of {allowed}")
+        for i, name in enumerate(names)
+        if name not in FIELD_INDEX
+    ]
+    if not names:
+        problems = [Problem("fields", f"is empty; expected one or more of {allowed}")]
+    if problems:
+        raise AssumptionError(problems)
+    needed = np.zeros(len(FIELD_NAMES), dtype=np.int32)
+    slot = np.full(len(FIELD_NAMES), -1, dtype=np.int32)
+    for i, name in enumerate(names):
+        slot[FIELD_INDEX[name]] = i
+        for part in (name, *MADE_OF.get(name, ())):
+            needed[FIELD_INDEX[part]] = 1
+    return Selection(names, needed, slot)
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """A request resolved: what the chunks of a tape share."""
+
+    selection: Selection
+    behaviour: Behaviour
+    level: Literal["pool", "group", "loan"]
+    months: int
+    periods: int
+    groups: tuple[str, ...]
+    rows: int
+
+
+def project(request: ProjectionRequest, threads: int | None = None, progress: Progress | None = None) -> Cashflows:
+    """The cashflows of the request's tape under its scenarios.
+
+    threads: how many run the core, none for every processor. progress: called with the loans done so far, from the
+    calling thread. Raises TapeError or AssumptionError with every fault found, up to a hundred.
+    """
+    loans = request.tape.arrays()
+    selection = select(request.fields)
+    check_periods(request.periods)
+    behaviour = behaviour_of(request, loans)
+    longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
+    months = max(longest, 1)
+    groups = loans.groups + (("",) if len(loans) and loans.group.min() < 0 else ())
+    rows = {"pool": 1, "group": len(groups), "loan": len(loans)}[request.level]
+    periods = longest if request.periods is None else request.periods
+    plan = Plan(
+        selection=selection, behaviour=behaviour, level=request.level, months=months, periods=min(periods, months),
+        groups=groups, rows=rows,
+    )  # fmt: skip
+    out = run(plan, loans, threads or os.cpu_count() or 1, progress)
+    if periods > out.shape[-1]:
+        out = np.concatenate([out, np.zeros((*out.shape[:-1], periods - out.shape[-1]))], axis=-1)
+    several = request.scenarios is not None and len(request.scenarios) > 1
+    if request.level == "pool":
+        out = out[:, :, 0]
+    if not several:
+        out = out[:, 0]
+    return Cashflows(
+        columns=dict(zip(selection.names, out, strict=True)),
+        level=request.level,
+        scenario_names=tuple(scenario.name for scenario in request.scenarios or ()),
+        groups=groups if request.level == "group" else (),
+        loan_ids=loan_ids(loans) if request.level == "loan" else None,
+        opening_balance=float(loans.balance.sum()),
+        periods=periods,
+    )
+
+
+def loan_ids(loans: LoanArrays) -> list[str]:
+    """The loans' ids as text, their 1-based number where a loan has none."""
+    if loans.loan_id is None:
+        return [str(i + 1) for i in range(len(loans))]
+    return [str(i + 1) if name is None else str(name) for i, name in enumerate(loans.loan_id)]
+
+
+def check_periods(periods: int | None) -> None:
+    if periods is not None and not 1 <= periods <= MAX_PERIODS:
+        raise AssumptionError([Problem("periods", f"is {periods}; expected whole months in [1, {MAX_PERIODS}]")])
+
+
+def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) -> NDArray[np.float64]:
+    """Columns (fields, scenarios, rows, periods) of the whole tape."""
+    shape = (len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods)
+    out = np.empty(shape) if plan.level == "loan" else np.zeros(shape)
+    starts = range(0, len(loans), chunk_size(plan))
+    size = chunk_size(plan)
+
+    def work(start: int) -> NDArray[np.float64] | None:
+        stop = min(start + size, len(loans))
+        if plan.level == "loan":
+            loan_chunk(plan, loans, start, stop, out)
+            return None
+        return sum_chunk(plan, loans, start, stop)
+
+    for start, part in zip(starts, in_order(work, starts, threads), strict=True):
+        if part is not None:
+            np.add(out, part, out=out)
+        if progress is not None:
+            progress(min(start + size, len(loans)))
+    return out
+
+
+def chunk_size(plan: Plan) -> int:
+    """Loans a chunk: fewer at loan level, so that threads share even small tapes."""
+    return CHUNK if plan.level != "loan" else 2048
+
+
+def in_order(
+    work: Callable[[int], NDArray[np.float64] | None], starts: range, threads: int
+) -> Iterator[NDArray[np.float64] | None]:
+    """work(start) for each start, in order, a few ahead on threads, so that results never pile up."""
+    if threads == 1 or len(starts) <= 1:
+        yield from map(work, starts)
+        return
+    with ThreadPoolExecutor(min(threads, len(starts))) as pool:
+        ahead: deque[Future[NDArray[np.float64] | None]] = deque()
+        todo = iter(starts)
+        for start in todo:
+            ahead.append(pool.submit(work, start))
+            if len(ahead) >= threads + 2:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+class Chunk(msgspec.Struct, frozen=True):
+    """A slice of the tape laid out for the core: contract vectors, runs, and which loan is in which lane."""
+
+    vectors: NDArray[np.float64]
+    runs: NDArray[np.int64]
+    loan_at: NDArray[np.int64]
+
+
+def lay_out(plan: Plan, loans: LoanArrays, start: int, stop: int) -> Chunk:
+    """Sorts loans start..stop into runs and prepares their vectors; every run fills whole vectors of eight lanes."""
+    part = slice(start, stop)
+    behaviour = plan.behaviour
+    group = loans.group[part]
+    term = loans.term[part]
+    zero = np.broadcast_to(np.int32(0), group.shape)
+    members = behaviour.set_of_group[group] if len(behaviour.set_of_group) > 1 else zero
+    row = np.where(group < 0, len(loans.groups), group) if plan.level == "group" else zero
+    age = loans.age[part] if behaviour.by_age else zero
+    stop_term = term if behaviour.stops else zero
+    keys = [key for key in (stop_term, age, members, row) if key.strides != (0,)]
+    order = sort_by([term, *keys] if len(loans.term) > 8 else keys, len(group))
+    first_of_run = np.zeros(len(order), dtype=bool)
+    first_of_run[0] = True
+    for key in keys:
+        first_of_run[1:] |= np.diff(key[order]) != 0
+    begins = np.flatnonzero(first_of_run)
+    counts = np.diff(np.append(begins, len(order)))
+    vectors = -(-counts // 8)
+    first_lane = np.concatenate([[0], np.cumsum(vectors)[:-1]]) * 8
+    place = np.arange(len(order)) + np.repeat(first_lane - begins, counts)
+    lanes = int(vectors.sum()) * 8
+    out = np.zeros((8, lanes))
+    out[6] = -1
+    _core.prepare(
+        loans.balance[part], loans.rate[part], loans.fee[part], loans.payment[part], term, loans.interest_only[part],
+        loans.amortization_term[part], loans.amortization[part], order, place, out,
+    )  # fmt: skip
+    lead = order[begins]
+    runs = np.stack([first_lane, vectors, members[lead], age[lead], stop_term[lead], row[lead]], axis=1)
+    loan_at = np.full(lanes if plan.level == "loan" else 0, -1, dtype=np.int64)
+    if plan.level == "loan":
+        loan_at[place] = order + start
+    return Chunk(out, np.ascontiguousarray(runs, dtype=np.int64), loan_at)
+
+
+def sort_by(keys: list[NDArray[np.int32]], n: int) -> NDArray[np.int64]:
+    """The order that sorts by the last key, then the one before it, and so on; stable.
+
+    Sixteen-bit keys sort by radix, in a few passes; wider ones (many groups) by merging.
+    """
+    order = np.arange(n)
+    for key in keys:
+        narrow = key.astype(np.int16) if n and key.max() < 32_768 else key
+        order = order[np.argsort(narrow[order], kind="stable")]
+    return order
+
+
+def sum_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int) -> NDArray[np.float64]:
+    """The summed fields of loans start..stop, (fields, scenarios, rows, periods)."""
+    chunk = lay_out(plan, loans, start, stop)
+    out = np.zeros((len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods))
+    _core.project_sums(
+        chunk.vectors, chunk.runs, plan.behaviour.smm, plan.behaviour.mdr, plan.behaviour.rules,
+        plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
+    )  # fmt: skip
+    return out
+
+
+def loan_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int, out: NDArray[np.float64]) -> None:
+    """Writes the fields of loans start..stop to their rows of `out`."""
+    chunk = lay_out(plan, loans, start, stop)
+    _core.project_loans(
+        chunk.vectors, chunk.runs, chunk.loan_at, plan.behaviour.smm, plan.behaviour.mdr, plan.behaviour.rules,
+        plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
+    )  # fmt: skip
+
+
+def project_batches(
+    batches: Iterable[Tape],
+    *,
+    assumptions: Assumptions | None = None,
+    scenarios: list[Scenario] | None = None,
+    conventions: str | Conventions = "sifma",
+    fields: list[str] | None = None,
+    periods: int | None = None,
+    threads: int | None = None,
+    progress: Progress | None = None,
+) -> Cashflows:
+    """The pool cashflows of a tape that comes in batches and need not fit in memory; added up batch by batch.
+
+    progress: called with the loans done so far. Errors as project, with paths within the batch.
+    """
+    total: Cashflows | None = None
+    done = 0
+    for batch in batches:
+        request = ProjectionRequest(
+            tape=batch, assumptions=assumptions or Assumptions(), scenarios=scenarios, conventions=conventions,
+            fields=fields, periods=periods,
+        )  # fmt: skip
+        part = project(request, threads)
+        total = part if total is None else total.plus(part)
+        done += len(batch)
+        if progress is not None:
+            progress(done)
+    if total is None:
+        empty: dict[str, Any] = {"balance": [], "annual_rate": [], "remaining_term": []}
+        return project_batches(
+            [Tape.from_columns(**empty)], assumptions=assumptions, scenarios=scenarios, conventions=conventions,
+            fields=fields, periods=periods,
+        )  # fmt: skip
+    return total

@@ -1,0 +1,91 @@
+"""The loan tape: loans, columns or the id of a stored tape.
+
+Files are read in engine/tape_files.py, which builds the same Tape. Validation reports every fault, up to a
+hundred, by the path the user wrote: `tape.loans[17].annual_rate` or `tape.columns.annual_rate[17]`.
+"""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from engine.errors import Problem, TapeError
+from engine.loan_arrays import LoanArrays, validate
+from engine.loans import Amortization, Loan
+
+
+class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A tape by columns: one value a loan, or one value for all. The names are those of Loan.
+
+    In Python the columns may be NumPy arrays. A blank optional number is NaN or null, a blank text is null or "".
+    """
+
+    balance: list[float] | float
+    annual_rate: list[float] | float
+    remaining_term: list[int] | int
+    loan_id: list[str | None] | None = None
+    amortization: list[Amortization] | Amortization = "level_pay"
+    original_balance: list[float | None] | float | None = None
+    original_term: list[int | None] | int | None = None
+    age: list[int | None] | int | None = None
+    payment: list[float | None] | float | None = None
+    servicing_fee: list[float] | float = 0.0
+    group: list[str | None] | str | None = None
+    interest_only_term: list[int] | int = 0
+    amortization_term: list[int | None] | int | None = None
+
+
+COLUMN_NAMES: tuple[str, ...] = Columns.__struct_fields__
+
+
+class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Exactly one of: `loans`, `columns`, or `tape_id` of a tape stored in the service."""
+
+    loans: list[Loan] | None = None
+    columns: Columns | None = None
+    tape_id: str | None = None
+
+    @classmethod
+    def from_columns(cls, **columns: Any) -> "Tape":
+        """A tape from arrays, lists or scalars named as the fields of Loan; balance, annual_rate, remaining_term needed."""
+        unknown = [name for name in columns if name not in COLUMN_NAMES]
+        if unknown:
+            allowed = ", ".join(COLUMN_NAMES)
+            raise TapeError(
+                [Problem(f"tape.columns.{name}", f"is no column; expected one of {allowed}") for name in unknown]
+            )
+        missing = [name for name in COLUMN_NAMES[:3] if name not in columns]
+        if missing:
+            raise TapeError([Problem(f"tape.columns.{name}", "is missing; every loan needs it") for name in missing])
+        return cls(columns=Columns(**columns))
+
+    @classmethod
+    def from_loans(cls, loans: list[Loan]) -> "Tape":
+        """A tape from Loan Structs."""
+        return cls(loans=list(loans))
+
+    def __len__(self) -> int:
+        if self.loans is not None:
+            return len(self.loans)
+        if self.columns is None:
+            return 0
+        return max((len(v) for v in msgspec.structs.astuple(self.columns) if not is_scalar(v)), default=1)
+
+    def arrays(self) -> LoanArrays:
+        """The validated arrays. Raises TapeError with every fault found, up to a hundred."""
+        given = [name for name in ("loans", "columns", "tape_id") if getattr(self, name) is not None]
+        if len(given) != 1:
+            what = "is empty" if not given else f"has {' and '.join(given)}"
+            raise TapeError([Problem("tape", f"{what}; expected exactly one of loans, columns, tape_id")])
+        if self.tape_id is not None:
+            raise TapeError([Problem("tape.tape_id", "names a stored tape; expected loans or columns here")])
+        if self.loans is not None:
+            loans = self.loans
+            raw = {name: [getattr(loan, name) for loan in loans] for name in COLUMN_NAMES}
+            return validate(raw, len(loans), lambda name, i: f"tape.loans[{i}].{name}")
+        raw = dict(zip(COLUMN_NAMES, msgspec.structs.astuple(self.columns), strict=True))
+        return validate(raw, len(self), lambda name, i: f"tape.columns.{name}[{i}]")
+
+
+def is_scalar(value: Any) -> bool:
+    return value is None or isinstance(value, str) or np.ndim(value) == 0

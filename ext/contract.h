@@ -1,0 +1,154 @@
+/* Contract sums: what the loans of one run owe each month if nobody prepays or defaults, summed over the run.
+ *
+ * A fixed-rate loan's balance is a(t) S(t): a is the contract (this file), S the behaviour that all loans of a run
+ * share (behaviour in _core.pyx). So one pass over the loans serves every scenario.
+ *
+ * The recursion runs backwards from the last month with a balance, a(t-1) = (a(t) + payment) / (1 + r): it only adds
+ * positive numbers, so the relative error stays near one ulp a month, where the usual forward recursion loses
+ * (1 + r)^t. Level pay, linear (payment = principal, factor 1) and bullet (payment 0, factor 1) are the same loop.
+ *
+ * Loans sit in vectors of eight; the width is fixed, so every CPU and thread count gives the same bits. The
+ * compiler lowers the vector to what the CPU has, chosen at load time by target_clones.
+ */
+#ifndef CASHFLOW_CONTRACT_H
+#define CASHFLOW_CONTRACT_H
+#include <string.h>
+
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__) && !defined(NO_DISPATCH)
+#define SIMD __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#else
+#define SIMD
+#endif
+#define SIMD_VOID SIMD void
+
+#define LANES 8
+#define BLOCK 32 /* vectors a block: its state (about 16 KB) stays in the first-level cache */
+#define RING 16  /* vectors a block when past months are kept for the loss cap */
+
+typedef double vec __attribute__((vector_size(64), aligned(8)));
+typedef long long mask __attribute__((vector_size(64), aligned(8)));
+
+typedef struct {
+    /* IN, each of `vectors` x LANES doubles; months as doubles so that one compare makes a lane mask */
+    const double *opening, *payment, *factor, *rate, *fee, *tail, *last, *interest_only;
+    long vectors;
+} contract_run;
+
+static inline __attribute__((always_inline)) double fold(const vec *v) {
+    const double *x = (const double *)v;
+    return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
+}
+
+/* yes where the mask is set, no elsewhere; ?: on vectors is C++ only in older compilers. */
+static inline __attribute__((always_inline)) vec choose(mask where, vec yes, vec no) {
+    return (vec)(((mask)yes & where) | ((mask)no & ~where));
+}
+
+static inline void span(const double *x, long n, double *low, double *high) {
+    *low = *high = x[0];
+    for (long i = 1; i < n; i++) {
+        if (x[i] < *low) *low = x[i];
+        if (x[i] > *high) *high = x[i];
+    }
+}
+
+/* One block: adds sums of a(t), rate a(t), fee a(t) to balance, interest and fees [0 .. months], and the capped loss
+ * min(severity a(t), a(t + lag)) to capped[t + lag + 1]. ring: RING x (lag + 1) vectors. */
+static inline __attribute__((always_inline)) void contract_block(
+    const contract_run *run, long first, long vectors, long months, int with_rate, int with_fee, int with_loss,
+    double severity, long lag, double *balance, double *interest, double *fees, double *capped, double *ring) {
+    vec a[BLOCK];
+    const vec *payment = (const vec *)run->payment + first, *factor = (const vec *)run->factor + first;
+    const vec *rate = (const vec *)run->rate + first, *fee = (const vec *)run->fee + first;
+    const vec *tail = (const vec *)run->tail + first, *last = (const vec *)run->last + first;
+    const vec *io = (const vec *)run->interest_only + first, *opening = (const vec *)run->opening + first;
+    vec *past = (vec *)ring;
+    double first_end, last_end, io_low, io_high;
+    span((const double *)last, vectors * LANES, &first_end, &last_end);
+    span((const double *)io, vectors * LANES, &io_low, &io_high);
+    for (long i = 0; i < vectors; i++) a[i] = (vec){0};
+    if (with_loss) memset(ring, 0, sizeof(vec) * (size_t)(vectors * (lag + 1)));
+    long slot = 0;
+    for (long t = (long)last_end; t >= 0; t--) {
+        vec sum = {0}, sum_rate = {0}, sum_fee = {0}, sum_loss = {0};
+        const vec now = (vec){0} + (double)t, next = now + 1.0;
+        const int ending = (double)t >= first_end, paying_interest = (double)(t + 1) <= io_high;
+        const long old = slot + 1 > lag ? 0 : slot + 1; /* the slot written lag months of t ago */
+        if (t == 0) {
+            for (long i = 0; i < vectors; i++) a[i] = opening[i];
+        } else if (!ending && !paying_interest) {
+            for (long i = 0; i < vectors; i++) a[i] = (a[i] + payment[i]) * factor[i];
+        } else {
+            for (long i = 0; i < vectors; i++) {
+                vec step = (a[i] + payment[i]) * factor[i];
+                mask flat = next <= io[i], alive = now < last[i], ends = now == last[i];
+                step = choose(flat, a[i], step);
+                a[i] = choose(alive, step, choose(ends, tail[i], (vec){0}));
+            }
+        }
+        for (long i = 0; i < vectors; i++) {
+            sum += a[i];
+            if (with_rate) sum_rate += rate[i] * a[i];
+            if (with_fee) sum_fee += fee[i] * a[i];
+            if (with_loss) {
+                past[slot * vectors + i] = a[i];
+                vec at_default = a[i] * severity, left = past[old * vectors + i];
+                sum_loss += choose(at_default < left, at_default, left);
+            }
+        }
+        balance[t] += fold(&sum);
+        if (with_rate) interest[t] += fold(&sum_rate);
+        if (with_fee) fees[t] += fold(&sum_fee);
+        if (with_loss && t + lag + 1 <= months) capped[t + lag + 1] += fold(&sum_loss);
+        slot = old;
+    }
+}
+
+#define CONTRACT(NAME, RATE, FEE, LOSS)                                                                       \
+    SIMD static void NAME(const contract_run *run, long months, double severity, long lag, double *balance,   \
+                          double *interest, double *fees, double *capped, double *ring) {                     \
+        const long width = (LOSS) ? RING : BLOCK;                                                             \
+        for (long first = 0; first < run->vectors; first += width) {                                          \
+            long left = run->vectors - first;                                                                 \
+            if (left >= width)                                                                                \
+                contract_block(run, first, width, months, RATE, FEE, LOSS, severity, lag, balance, interest,  \
+                               fees, capped, ring);                                                           \
+            else                                                                                              \
+                contract_block(run, first, left, months, RATE, FEE, LOSS, severity, lag, balance, interest,   \
+                               fees, capped, ring);                                                           \
+        }                                                                                                     \
+    }
+
+CONTRACT(contract_000, 0, 0, 0)
+CONTRACT(contract_100, 1, 0, 0)
+CONTRACT(contract_110, 1, 1, 0)
+CONTRACT(contract_010, 0, 1, 0)
+CONTRACT(contract_001, 0, 0, 1)
+
+/* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees or capped may be NULL. */
+static void contract_sums(const contract_run *run, long months, double severity, long lag, double *balance,
+                          double *interest, double *fees, double *capped, double *ring) {
+    if (capped) contract_001(run, months, severity, lag, balance, interest, fees, capped, ring);
+    else if (interest && fees) contract_110(run, months, 0, 0, balance, interest, fees, capped, ring);
+    else if (interest) contract_100(run, months, 0, 0, balance, interest, fees, capped, ring);
+    else if (fees) contract_010(run, months, 0, 0, balance, interest, fees, capped, ring);
+    else contract_000(run, months, 0, 0, balance, interest, fees, capped, ring);
+}
+
+/* Contract balances of one vector of eight loans, lane by lane: OUT rows [LANES][stride], each [0 .. months]. */
+SIMD static void contract_lanes(const contract_run *run, long vector, long months, double *rows, long stride) {
+    const vec payment = ((const vec *)run->payment)[vector], factor = ((const vec *)run->factor)[vector];
+    const vec tail = ((const vec *)run->tail)[vector], last = ((const vec *)run->last)[vector];
+    const vec io = ((const vec *)run->interest_only)[vector], opening = ((const vec *)run->opening)[vector];
+    vec a = {0};
+    for (long t = months; t >= 0; t--) {
+        const vec now = (vec){0} + (double)t, next = now + 1.0;
+        vec step = (a + payment) * factor;
+        mask flat = next <= io, alive = now < last, ends = now == last;
+        step = choose(flat, a, step);
+        a = choose(alive, step, choose(ends, tail, (vec){0}));
+        if (t == 0) a = opening;
+        for (long i = 0; i < LANES; i++) rows[i * stride + t] = a[i];
+    }
+}
+#endif
