@@ -66,7 +66,7 @@ LOCK_OPTIONS := --quiet --universal --python-version 3.11 --fork-strategy fewest
 clean: ## remove what was built
 	rm -rf build dist *.egg-info engine/_core*.so .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks
 	rm -f $(VENV)/.built
-	find engine api tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
 	rm -rf $(VENV)

@@ -33,7 +33,7 @@ core = Extension(
     "engine._core",
     sources=["ext/_core.pyx"],
     include_dirs=["ext", numpy.get_include()],
-    depends=sorted(glob("ext/*.h") + glob("ext/*.pxd") + glob("ext/*.pxi")),
+    depends=["setup.py", *sorted(glob("ext/*.h") + glob("ext/*.pxd") + glob("ext/*.pxi"))],
     define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
     extra_compile_args=compile_args,
     extra_link_args=link_args,
