@@ -5,7 +5,7 @@ rate (SMM or MDR, float64 in [0, 1]). A curve with `by_age` false is read at the
 Source of the standard curves: Standard Formulas, Uniform Practices ch. SF, sections B and C.
 """
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 import numpy as np
@@ -17,15 +17,19 @@ Ages = NDArray[np.int64]
 Rates = NDArray[np.float64]
 
 
-def monthly_from_annual(annual: Any) -> Any:
+def monthly_from_annual(annual: Rates | float) -> Rates:
     """Monthly rate 1 - (1 - annual)^(1/12) of an annual one (CPR to SMM, CDR to MDR)."""
-    return 1 - np.power(1 - np.asarray(annual, dtype=np.float64), 1 / 12)
+    # Through logarithms, so that small rates keep all their digits; log1p(-1) is -inf, which gives a rate of 1.
+    with np.errstate(divide="ignore"):
+        rates: Rates = -np.expm1(np.log1p(-np.asarray(annual, dtype=np.float64)) / 12)
+    return rates
 
 
-def annual_from_monthly(monthly: Any) -> Any:
+def annual_from_monthly(monthly: Rates | float) -> Rates:
     """Annual rate 1 - (1 - monthly)^12 of a monthly one (SMM to CPR, MDR to CDR)."""
     with np.errstate(divide="ignore"):
-        return -np.expm1(np.log1p(-np.asarray(monthly, dtype=np.float64)) * 12)
+        rates: Rates = -np.expm1(np.log1p(-np.asarray(monthly, dtype=np.float64)) * 12)
+    return rates
 
 
 class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -62,7 +66,7 @@ class Cpr(Curve, frozen=True, tag="cpr"):
     rate: float
 
     def monthly(self, age: Ages) -> Rates:
-        return np.full(age.shape, monthly_from_annual(self.rate))
+        return np.full(age.shape, monthly_from_annual(self.rate), dtype=np.float64)
 
     def problems(self, path: str) -> list[Problem]:
         return out_of_range(f"{path}.rate", self.rate, 0, 1, UNIT_RANGE)
@@ -112,7 +116,7 @@ class Sda(Speed, frozen=True, tag="sda"):
     """Standard default assumption: CDR up to 0.60% at month 30, flat to 60, down to 0.03% at 120, times speed."""
 
     def monthly(self, age: Ages) -> Rates:
-        ramp = np.interp(age, [0, 30, 60, 120], [0.0, 0.006, 0.006, 0.0003])
+        ramp: Rates = np.interp(age, [0, 30, 60, 120], [0.0, 0.006, 0.006, 0.0003])
         return monthly_from_annual(np.minimum(self.speed * ramp, 1.0))
 
 

@@ -79,9 +79,9 @@ class Checks:
         """The column as int32 months in [low, high]."""
         allowed = f"whole months in [{low}, {high}]"
         value = self.columns[name]
-        if isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size:
-            if value.min() >= low and value.max() <= high:
-                return self.sized(name, value.astype(np.int32, copy=False))
+        integers = isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size > 0
+        if integers and value.min() >= low and value.max() <= high:
+            return self.sized(name, value.astype(np.int32, copy=False))
         array = self.number(name, low, high, allowed, None if blank is None else float(blank))
         if self.n and array.strides == (0,):
             return np.broadcast_to(np.int32(np.nan_to_num(array[0])), (self.n,))

@@ -26,7 +26,8 @@ from engine.loan_arrays import MAX_TERM, LoanArrays
 from engine.request import ProjectionRequest
 from engine.tape import Tape
 
-CHUNK = 65_536
+SMALLEST_CHUNK = 2_048
+LARGEST_CHUNK = 524_288
 MAX_PERIODS = 2 * MAX_TERM
 Progress = Callable[[int], None]
 
@@ -139,8 +140,8 @@ def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) 
     """Columns (fields, scenarios, rows, periods) of the whole tape."""
     shape = (len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods)
     out = np.empty(shape) if plan.level == "loan" else np.zeros(shape)
-    starts = range(0, len(loans), chunk_size(plan))
-    size = chunk_size(plan)
+    size = chunk_size(plan, len(loans))
+    starts = range(0, len(loans), size)
 
     def work(start: int) -> NDArray[np.float64] | None:
         stop = min(start + size, len(loans))
@@ -157,9 +158,11 @@ def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) 
     return out
 
 
-def chunk_size(plan: Plan) -> int:
-    """Loans a chunk: fewer at loan level, so that threads share even small tapes."""
-    return CHUNK if plan.level != "loan" else 2048
+def chunk_size(plan: Plan, loans: int) -> int:
+    """Loans a chunk: large, so that runs are long, but enough chunks for threads to share, and bounded memory."""
+    if plan.level == "loan":
+        return SMALLEST_CHUNK
+    return min(max(loans // 16, SMALLEST_CHUNK), LARGEST_CHUNK)
 
 
 def in_order(
@@ -218,7 +221,8 @@ def lay_out(plan: Plan, loans: LoanArrays, start: int, stop: int) -> Chunk:
         loans.amortization_term[part], loans.amortization[part], order, place, out,
     )  # fmt: skip
     lead = order[begins]
-    runs = np.stack([first_lane, vectors, members[lead], age[lead], stop_term[lead], row[lead]], axis=1)
+    flows = np.maximum.reduceat(term[order], begins) + behaviour.longest_lag
+    runs = np.stack([first_lane, vectors, members[lead], age[lead], stop_term[lead], row[lead], flows], axis=1)
     loan_at = np.full(lanes if plan.level == "loan" else 0, -1, dtype=np.int64)
     if plan.level == "loan":
         loan_at[place] = order + start

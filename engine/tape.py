@@ -47,7 +47,10 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     @classmethod
     def from_columns(cls, **columns: Any) -> "Tape":
-        """A tape from arrays, lists or scalars named as the fields of Loan; balance, annual_rate, remaining_term needed."""
+        """A tape from arrays, lists or scalars named as the fields of Loan.
+
+        balance, annual_rate and remaining_term are needed. Raises TapeError for a missing or unknown column.
+        """
         unknown = [name for name in columns if name not in COLUMN_NAMES]
         if unknown:
             allowed = ", ".join(COLUMN_NAMES)
@@ -77,13 +80,13 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if len(given) != 1:
             what = "is empty" if not given else f"has {' and '.join(given)}"
             raise TapeError([Problem("tape", f"{what}; expected exactly one of loans, columns, tape_id")])
-        if self.tape_id is not None:
+        if self.tape_id is not None or (self.loans is None and self.columns is None):
             raise TapeError([Problem("tape.tape_id", "names a stored tape; expected loans or columns here")])
         if self.loans is not None:
             loans = self.loans
             raw = {name: [getattr(loan, name) for loan in loans] for name in COLUMN_NAMES}
             return validate(raw, len(loans), lambda name, i: f"tape.loans[{i}].{name}")
-        raw = dict(zip(COLUMN_NAMES, msgspec.structs.astuple(self.columns), strict=True))
+        raw = {name: getattr(self.columns, name) for name in COLUMN_NAMES}
         return validate(raw, len(self), lambda name, i: f"tape.columns.{name}[{i}]")
 
 

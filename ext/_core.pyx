@@ -54,7 +54,7 @@ cdef enum:
 
 # Columns of `runs` and of `behaviour`, and rows of the prepared vectors.
 cdef enum:
-    RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT
+    RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT, RUN_MONTHS
     OPENING = 0, PAYMENT, FACTOR, RATE, FEE, TAIL, LAST, INTEREST_ONLY
 
 # What a scenario's assumptions for one set of loans say beside the rates.
@@ -399,7 +399,7 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
                  long periods, double[:, :, :, ::1] out):
     """Adds the runs' fields to OUT `out` (fields, scenarios, groups, periods).
 
-    loans: (8, lanes) from prepare. runs: (runs, 6) first lane, vectors, set, age, term, output row. smm, mdr: (scenarios,
+    loans: (8, lanes) from prepare. runs: (runs, 7) first lane, vectors, set, age, term, output row, months to its last flow. smm, mdr: (scenarios,
     sets, months) monthly rates by age or period, entry 0 unused. rules: (scenarios, sets) of RULES. needed: fields to
     compute, slot: where in `out` each goes, -1 for those that only others are made of. months: length of the
     recursion, at least the last flow; periods: how many are kept. Raises MemoryError.
@@ -409,7 +409,7 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
     cdef contract_run run
     cdef Contract c
     cdef double *row[N_FIELDS]
-    cdef long r, s, f, n = months + 2, k, group, max_lag = rules["lag"].max()
+    cdef long r, s, f, n = months + 2, k, group, m, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
     cdef bint with_loss = needed[LOSS]
     cdef const Rules *now
@@ -423,8 +423,9 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
             lane_pointers(&run, &loans[0, 0] + runs[r, RUN_FIRST], loans.shape[1], runs[r, RUN_VECTORS])
             k = runs[r, RUN_SET]
             group = runs[r, RUN_OUT]
+            m = runs[r, RUN_MONTHS]
             memset(w.balance, 0, 4 * n * sizeof(double))
-            contract_sums(&run, months, 0, 0, w.balance, w.interest if with_rate else NULL,
+            contract_sums(&run, m, 0, 0, w.balance, w.interest if with_rate else NULL,
                           w.fees if with_fee else NULL, NULL, NULL)
             c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
             before = NULL
@@ -433,13 +434,13 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
                 if with_loss and now.advancing == ADVANCE_ALL and (
                         before == NULL or before.lag != now.lag or before.severity != now.severity):
                     memset(w.capped, 0, n * sizeof(double))
-                    contract_sums(&run, months, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
+                    contract_sums(&run, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
                     before = now
-                behave(now, &smm[s, k, 0], &mdr[s, k, 0], runs[r, RUN_AGE], runs[r, RUN_TERM], months, w.b)
-                emit(now, c, w.b, months, w.scratch, row)
+                behave(now, &smm[s, k, 0], &mdr[s, k, 0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
+                emit(now, c, w.b, m, w.scratch, row)
                 for f in range(N_FIELDS):
                     if slot[f] >= 0:
-                        add(&out[slot[f], s, group, 0], row[f], periods)
+                        add(&out[slot[f], s, group, 0], row[f], min(periods, m))
         free(w.memory)
 
 
@@ -455,7 +456,7 @@ def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const lon
     cdef contract_run run
     cdef Contract c
     cdef double *row[N_FIELDS]
-    cdef long r, s, f, v, i, lane, n = months + 2, k, at, max_lag = rules["lag"].max()
+    cdef long r, s, f, v, i, lane, n = months + 2, k, at, m, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
     cdef bint with_loss = needed[LOSS]
     cdef const Rules *now
@@ -469,9 +470,10 @@ def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const lon
                 lane_pointers(&run, &loans[0, 0] + runs[r, RUN_FIRST], loans.shape[1], runs[r, RUN_VECTORS])
                 k = runs[r, RUN_SET]
                 now = &rule[s, k]
-                behave(now, &smm[s, k, 0], &mdr[s, k, 0], runs[r, RUN_AGE], runs[r, RUN_TERM], months, w.b)
+                m = runs[r, RUN_MONTHS]
+                behave(now, &smm[s, k, 0], &mdr[s, k, 0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
                 for v in range(run.vectors):
-                    contract_lanes(&run, v, months, w.lanes, n)
+                    contract_lanes(&run, v, m, w.lanes, n)
                     for i in range(LANES):
                         lane = v * LANES + i
                         at = loan_at[runs[r, RUN_FIRST] + lane]
@@ -479,19 +481,22 @@ def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const lon
                             continue
                         c.balance, c.interest, c.fees, c.capped = w.lanes + i * n, w.interest, w.fees, w.capped
                         if with_rate:
-                            scale(w.interest, c.balance, run.rate[lane], months + 1)
+                            scale(w.interest, c.balance, run.rate[lane], m + 1)
                         if with_fee:
-                            scale(w.fees, c.balance, run.fee[lane], months + 1)
+                            scale(w.fees, c.balance, run.fee[lane], m + 1)
                         if with_loss and now.advancing == ADVANCE_ALL:
-                            cap_loss(w.capped, c.balance, now.severity, now.lag, months)
+                            cap_loss(w.capped, c.balance, now.severity, now.lag, m)
                         for f in range(N_FIELDS):
-                            if slot[f] >= 0 and periods == months:
-                                row[f] = &out[slot[f], s, at, 0]
-                        emit(now, c, w.b, months, w.scratch, row)
-                        if periods != months:
-                            for f in range(N_FIELDS):
-                                if slot[f] >= 0:
-                                    scale(&out[slot[f], s, at, 0], row[f], 1, periods)
+                            if slot[f] >= 0:
+                                row[f] = &out[slot[f], s, at, 0] if periods >= m else w.rows + f * n
+                        emit(now, c, w.b, m, w.scratch, row)
+                        for f in range(N_FIELDS):
+                            if slot[f] < 0:
+                                continue
+                            if periods >= m:
+                                memset(&out[slot[f], s, at, 0] + m, 0, (periods - m) * sizeof(double))
+                            else:
+                                scale(&out[slot[f], s, at, 0], row[f], 1, periods)
         free(w.memory)
 
 
