@@ -1,0 +1,1 @@
+"""The cashflow service: REST and GraphQL on the engine."""

@@ -1,0 +1,36 @@
+"""create_app(): the only place where the parts of the service are wired together."""
+
+from litestar import Litestar
+from litestar.datastructures import State
+
+from api.auth import authentication
+from api.errors import handle
+from api.graphql.handlers import run_query
+from api.headers import security_headers
+from api.rest.health import health, measure
+from api.rest.metrics import Metrics, measured, metrics_page
+from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
+from api.rest.projections import create_projection
+from api.settings import Settings
+
+ROUTES = [health, metrics_page, create_projection, run_query, graphql_page, schema_page, openapi_json, page_asset]
+
+
+def create_app(settings: Settings | None = None) -> Litestar:
+    """The service under `settings`, those of the environment by default. Raises SettingsError if they are refused."""
+    used = Settings.from_env() if settings is None else settings
+    used.check()
+    metrics = Metrics()
+    state = State({"settings": used, "metrics": metrics, "health": measure(used.calculation_thread_pool_size)})
+    app = Litestar(
+        ROUTES,
+        state=state,
+        openapi_config=None,
+        logging_config=None,
+        exception_handlers={Exception: handle},
+        request_max_body_size=used.max_body_bytes,
+    )
+    paths = frozenset(route.path for route in app.routes)
+    # Outside the framework, so that refusals of the router and of authentication are counted and carry the headers too.
+    app.asgi_handler = security_headers(measured(authentication(app.asgi_handler, used), metrics, paths))
+    return app

@@ -1,0 +1,143 @@
+"""Authentication: a JWT (HS256) on every route but /health and /metrics.
+
+Programs send `Authorization: Bearer <token>`. A browser opening a page (/schema, /graphql) cannot; it opens
+`/schema?access_token=<token>` instead, which sets an HttpOnly, SameSite=Strict cookie for that page and below
+and redirects to the page without the token. The cookie reads pages and their files, and it runs GraphQL from
+the page itself: a POST by cookie must carry `Sec-Fetch-Site: same-origin`, which browsers set and pages cannot.
+"""
+
+import time
+from datetime import timedelta
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs
+
+import jwt
+from litestar.types import ASGIApp, Receive, Send
+
+from api.errors import PROBLEM_JSON, Refusal, problem_body
+from api.settings import Settings
+
+ALGORITHM = "HS256"
+OPEN_PATHS = frozenset({"/health", "/metrics"})
+PAGES = ("/schema", "/graphql")
+COOKIE = "cashflow_page"
+
+
+def issue_token(settings: Settings, subject: str, lifetime: timedelta) -> str:
+    """A token for `subject` that is valid from now for `lifetime`."""
+    now = int(time.time())
+    claims = {
+        "sub": subject,
+        "iat": now,
+        "exp": now + int(lifetime.total_seconds()),
+        "iss": settings.jwt_issuer,
+        "aud": settings.jwt_audience,
+    }
+    return jwt.encode(claims, settings.jwt_secret, algorithm=ALGORITHM)
+
+
+def verify(settings: Settings, token: str) -> dict[str, Any]:
+    """The claims of a token. Raises Refusal (401) if anything about it is wrong."""
+    try:
+        claims = jwt.decode(
+            token,
+            settings.jwt_secret,
+            algorithms=[ALGORITHM],
+            issuer=settings.jwt_issuer,
+            audience=settings.jwt_audience,
+            options={"require": ["exp", "iat", "sub", "iss", "aud"]},
+        )
+    except jwt.InvalidTokenError as error:
+        raise unauthorized(f"The token is refused: {error}.") from error
+    if not claims["sub"]:
+        raise unauthorized("The token is refused: its subject is empty.")
+    return claims
+
+
+def unauthorized(detail: str) -> Refusal:
+    return Refusal(401, detail, headers={"www-authenticate": 'Bearer realm="cashflow"'})
+
+
+def page_of(path: str) -> str | None:
+    """The page that a path is or lies under, if any."""
+    return next((page for page in PAGES if path == page or path.startswith(page + "/")), None)
+
+
+def cookie_token(headers: dict[bytes, bytes]) -> str | None:
+    try:
+        morsel = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None
+
+
+def presented_token(scope: Any) -> str:
+    """The token in a request. Raises Refusal (401) if there is none where it may be."""
+    headers = dict(scope["headers"])
+    authorization = headers.get(b"authorization")
+    if authorization is not None:
+        scheme, _, token = authorization.decode("latin-1").partition(" ")
+        if scheme.lower() != "bearer" or not token.strip():
+            raise unauthorized("The Authorization header is refused; expected `Bearer <token>`.")
+        return token.strip()
+    same_origin = headers.get(b"sec-fetch-site") == b"same-origin"
+    reads = scope["method"] in ("GET", "HEAD")
+    if page_of(scope["path"]) and (reads or (scope["path"] == "/graphql" and same_origin)):
+        token = cookie_token(headers) or ""
+        if token:
+            return token
+    raise unauthorized("A token is required: `Authorization: Bearer <token>`.")
+
+
+def authentication(app: ASGIApp, settings: Settings) -> ASGIApp:
+    """`app` behind the token check; claims are put in scope["auth"] and the subject in scope["user"]."""
+
+    async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in OPEN_PATHS):
+            await app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 4401, "reason": "no WebSocket here"})
+            return
+        try:
+            query_token = page_query_token(scope)
+            claims = verify(settings, query_token or presented_token(scope))
+        except Refusal as refusal:
+            await send_refusal(refusal, scope["path"], send)
+            return
+        if query_token:
+            await redirect_with_cookie(scope["path"], query_token, claims, settings, send)
+            return
+        scope["auth"], scope["user"] = claims, claims["sub"]
+        await app(scope, receive, send)
+
+    return wrapped
+
+
+def page_query_token(scope: Any) -> str | None:
+    """The token in the address of a page that is opened in a browser, if any."""
+    if scope["method"] != "GET" or scope["path"] not in PAGES:
+        return None
+    values = parse_qs(scope["query_string"].decode("latin-1")).get("access_token")
+    return values[0] if values else None
+
+
+async def send_refusal(refusal: Refusal, path: str, send: Send) -> None:
+    body = problem_body(refusal, path)
+    headers = {"content-type": PROBLEM_JSON, "content-length": str(len(body)), **refusal.headers}
+    await send_answer(refusal.status, headers, body, send)
+
+
+async def redirect_with_cookie(path: str, token: str, claims: dict[str, Any], settings: Settings, send: Send) -> None:
+    """A redirect to the page, with the token in a cookie that lives as long as the token."""
+    age = max(0, int(claims["exp"] - time.time()))
+    secure = "; Secure" if settings.env == "production" else ""
+    cookie = f"{COOKIE}={token}; Path={path}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
+    await send_answer(303, {"location": path, "set-cookie": cookie, "content-length": "0"}, b"", send)
+
+
+async def send_answer(status: int, headers: dict[str, str], body: bytes, send: Send) -> None:
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": raw})
+    await send({"type": "http.response.body", "body": body, "more_body": False})

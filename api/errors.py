@@ -1,0 +1,94 @@
+"""Errors as problem+json (RFC 9457): what is wrong, where in the request, and what is allowed."""
+
+import logging
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from litestar import Request, Response
+from litestar.exceptions import HTTPException
+
+import engine
+from engine.errors import MAX_PROBLEMS
+
+PROBLEM_JSON = "application/problem+json"
+# The framework's own words for these only repeat the title.
+PLAINER = {
+    404: "There is nothing at this address; /schema/openapi.json lists what there is.",
+    405: "This address does not take this method; /schema/openapi.json lists what it takes.",
+    413: "The body is larger than the service reads (MAX_BODY_BYTES).",
+}
+logger = logging.getLogger("api")
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """One offending value of a request."""
+
+    path: str
+    message: str
+
+
+class ProblemDetails(msgspec.Struct, frozen=True):
+    """An error by RFC 9457; `errors` lists the offending values, up to a hundred."""
+
+    title: str
+    status: int
+    detail: str
+    instance: str
+    errors: list[Fault] = []
+    type: str = "about:blank"
+
+
+class Refusal(Exception):
+    """A request that is refused: the status, a sentence, the offending values and extra headers."""
+
+    def __init__(
+        self, status: int, detail: str, errors: list[Fault] | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        super().__init__(detail)
+        self.status, self.detail, self.errors, self.headers = status, detail, errors or [], headers or {}
+
+
+def decode_refusal(error: msgspec.DecodeError) -> Refusal:
+    """The refusal of a body that msgspec cannot decode, with the path to the offending value if it has one."""
+    message, found, path = str(error).partition(" - at `$")
+    if not isinstance(error, msgspec.ValidationError):
+        return Refusal(400, f"The body cannot be read: {message}")
+    where = path.rstrip("`").lstrip(".") if found else ""
+    return Refusal(400, f"{where or 'body'}: {message}", [Fault(where, message)])
+
+
+def input_refusal(error: engine.InvalidInput) -> Refusal:
+    """The refusal of input that the engine refuses."""
+    faults = [Fault(problem.path, problem.message) for problem in error.problems[:MAX_PROBLEMS]]
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    return Refusal(422, f"{faults[0].path} {faults[0].message}{more}" if faults else str(error), faults)
+
+
+def as_refusal(error: Exception) -> Refusal:
+    """Any exception as a refusal; what nobody raised on purpose is a 500 without its message."""
+    match error:
+        case Refusal():
+            return error
+        case engine.InvalidInput():
+            return input_refusal(error)
+        case msgspec.DecodeError():
+            return decode_refusal(error)
+        case HTTPException():
+            detail = PLAINER.get(error.status_code, error.detail)
+            return Refusal(error.status_code, detail, headers=dict(error.headers or {}))
+    logger.error("unhandled error", exc_info=error)
+    return Refusal(500, "The service failed on this request; the failure is logged.")
+
+
+def problem_body(refusal: Refusal, instance: str) -> bytes:
+    """The JSON of a refusal, for the path it happened on."""
+    title = HTTPStatus(refusal.status).phrase
+    return msgspec.json.encode(ProblemDetails(title, refusal.status, refusal.detail, instance, refusal.errors))
+
+
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The exception handler of the whole application."""
+    refusal = as_refusal(error)
+    body = problem_body(refusal, request.url.path)
+    return Response(body, status_code=refusal.status, media_type=PROBLEM_JSON, headers=refusal.headers)

@@ -1,0 +1,177 @@
+"""GraphQL inputs derived from the engine's Structs: same names, same descriptions, no second declaration.
+
+A union of tagged Structs becomes one flat input with `type` and every member's fields, all optional but `type`.
+What GraphQL cannot say (a list or one value, a name or a Struct, a mapping) is a scalar of its own. Values are
+turned back into plain objects and decoded by msgspec, so faults carry the paths that REST gives them.
+"""
+
+import enum
+from typing import Any, NewType, Optional
+
+import msgspec
+import strawberry
+from msgspec import inspect
+from strawberry.schema.config import StrawberryConfig
+from strawberry.types.scalar import ScalarDefinition
+
+import engine
+
+SCALARS: dict[object, ScalarDefinition] = {}
+inputs: dict[str, type] = {}
+enums: dict[tuple[object, ...], type] = {}
+scalars: dict[str, Any] = {}
+
+
+def scalar(name: str, description: str) -> Any:
+    """The scalar of a name, made on first use; its values pass through unread."""
+    if name not in scalars:
+        scalars[name] = NewType(name, object)
+        definition = strawberry.scalar(
+            name=name, description=description, serialize=lambda value: value, parse_value=lambda value: value
+        )
+        SCALARS[scalars[name]] = definition
+    return scalars[name]
+
+
+def pascal(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
+
+
+def choice(name: str, values: tuple[Any, ...], description: str) -> type:
+    """The enum of a Literal, one for each set of values."""
+    if values not in enums:
+        members = enum.Enum(pascal(name), {str(value): str(value) for value in values})  # type: ignore[misc]
+        enums[values] = strawberry.enum(members, description=description)
+    return enums[values]
+
+
+def input_type(owner: str, name: str, kind: inspect.Type) -> Any:
+    """The GraphQL input type of a field's type, without regard to null."""
+    match kind:
+        case inspect.BoolType():
+            return bool
+        case inspect.FloatType():
+            return float
+        case inspect.IntType():
+            return int
+        case inspect.StrType():
+            return str
+        case inspect.LiteralType(values=values):
+            return choice(name, tuple(values), f"One of the values of `{name}`.")
+        case inspect.StructType():
+            return struct_input(kind)
+        case inspect.ListType(item_type=item):
+            inner, optional = without_null(item)
+            found = input_type(owner, name, inner)
+            return list[Optional[found]] if optional else list[found]  # type: ignore[valid-type]  # noqa: UP045
+        case inspect.DictType(value_type=inspect.StructType(cls=cls)):
+            return scalar(f"{cls.__name__}By{pascal(name)[:-1]}", f"An object: a name of `{name}` to {cls.__name__}.")
+        case inspect.UnionType(types=members):
+            return union_input(owner, name, tuple(m for m in members if not isinstance(m, inspect.NoneType)))
+    raise TypeError(f"{owner}.{name} has a type that GraphQL inputs do not cover: {kind}")
+
+
+def union_input(owner: str, name: str, members: tuple[inspect.Type, ...]) -> Any:
+    """The input of a union: flat for tagged Structs, a scalar for a list or one value and for a name or a Struct."""
+    structs = [member for member in members if isinstance(member, inspect.StructType)]
+    if len(structs) == len(members):
+        return flat_input(f"{pascal(name)}Input", structs)
+    lists = [member for member in members if isinstance(member, inspect.ListType)]
+    if lists:
+        item, _ = without_null(lists[0].item_type)
+        kinds = {inspect.FloatType: "Float", inspect.IntType: "Int"}
+        word = kinds.get(type(item), "Text")
+        return scalar(f"{word}Column", "A list with one value a loan, or one value for all loans.")
+    if len(structs) == 1 and any(isinstance(member, inspect.StrType) for member in members):
+        return scalar(structs[0].cls.__name__, describe(structs[0].cls) + "\n\nThe name of a preset, or an object.")
+    raise TypeError(f"{owner}.{name} is a union that GraphQL inputs do not cover")
+
+
+def without_null(kind: inspect.Type) -> tuple[inspect.Type, bool]:
+    """A type without null, and whether null was allowed."""
+    if not isinstance(kind, inspect.UnionType):
+        return kind, False
+    members = tuple(member for member in kind.types if not isinstance(member, inspect.NoneType))
+    optional = len(members) < len(kind.types)
+    return (members[0] if len(members) == 1 else inspect.UnionType(members)), optional
+
+
+def describe(cls: type) -> str:
+    return "\n".join(line.strip() for line in (cls.__doc__ or cls.__name__).strip().splitlines())
+
+
+def make_input(name: str, description: str, fields: dict[str, tuple[Any, bool, str]]) -> type:
+    """An input type: each field by name has its type, whether it is required, and a description."""
+    if name in inputs:
+        return inputs[name]
+    body: dict[str, Any] = {"__annotations__": {}, "__module__": __name__}
+    for field, (kind, required, text) in fields.items():
+        body["__annotations__"][field] = kind if required else Optional[kind]  # noqa: UP045
+        default = {} if required else {"default": strawberry.UNSET}
+        body[field] = strawberry.field(description=text or None, **default)
+    inputs[name] = strawberry.input(type(name, (), body), name=name, description=description)
+    return inputs[name]
+
+
+def struct_input(kind: inspect.StructType) -> type:
+    """The input of one Struct."""
+    name = f"{kind.cls.__name__}Input"
+    if name in inputs:
+        return inputs[name]
+    fields: dict[str, tuple[Any, bool, str]] = {}
+    if kind.tag is not None:
+        fields[str(kind.tag_field)] = (str, True, f"`{kind.tag}`.")
+    for field in kind.fields:
+        inner, _ = without_null(field.type)
+        fields[field.encode_name] = (input_type(name, field.name, inner), field.required, default_text(field))
+    return make_input(name, describe(kind.cls), fields)
+
+
+def default_text(field: inspect.Field) -> str:
+    if field.required or field.default is msgspec.NODEFAULT or field.default is None:
+        return ""
+    return f"{field.default!r} by default.".replace("'", "`")
+
+
+def flat_input(name: str, members: list[inspect.StructType]) -> type:
+    """The input of a union of tagged Structs: `type` and the fields of all, each with the types that take it."""
+    takers: dict[str, list[str]] = {}
+    kinds: dict[str, Any] = {}
+    for member in members:
+        for field in member.fields:
+            inner, _ = without_null(field.type)
+            takers.setdefault(field.encode_name, []).append(f"`{member.tag}`")
+            kinds.setdefault(field.encode_name, input_type(name, field.name, inner))
+    tags = tuple(member.tag for member in members)
+    fields = {str(members[0].tag_field): (choice(name.removesuffix("Input") + "Type", tags, "The kinds."), True, "")}
+    fields |= {field: (kinds[field], False, f"Of {', '.join(takers[field])}.") for field in kinds}
+    description = "\n".join(f"`{member.tag}`: {describe(member.cls)}" for member in members)
+    return make_input(name, description, fields)
+
+
+def plain(value: Any) -> Any:
+    """An input as plain objects, without what was not given."""
+    if isinstance(value, enum.Enum):
+        return value.value
+    if isinstance(value, list):
+        return [plain(item) for item in value]
+    definition = getattr(value, "__strawberry_definition__", None)
+    if definition is None:
+        return value
+    given = ((field.python_name, getattr(value, field.python_name)) for field in definition.fields)
+    return {name: plain(item) for name, item in given if item is not strawberry.UNSET}
+
+
+request_kind = inspect.type_info(engine.ProjectionRequest)
+assert isinstance(request_kind, inspect.StructType)
+ProjectionRequestInput = struct_input(request_kind)
+
+
+def to_request(given: Any) -> engine.ProjectionRequest:
+    """The request in an input. Raises msgspec.ValidationError with the path to the fault."""
+    return msgspec.convert(plain(given), engine.ProjectionRequest)
+
+
+def config() -> StrawberryConfig:
+    """Names as they are, and the scalars; made after every type is."""
+    return StrawberryConfig(auto_camel_case=False, scalar_map=dict(SCALARS))

@@ -1,0 +1,212 @@
+"""The schema: `projection(request)` answers with just the columns that the query selects.
+
+The selection decides what is computed: `request.fields` are the names below `columns`, `nodes` and `totals`, and
+what the selected figures of `summary` are made of. `fields` in the input is checked and otherwise has no effect.
+"""
+
+import logging
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+import strawberry
+from graphql import GraphQLError
+from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+from strawberry.types import ExecutionContext, Info
+from strawberry.types.nodes import SelectedField, Selection
+
+import engine
+from api import limits
+from api.errors import Refusal, as_refusal
+from api.graphql.inputs import ProjectionRequestInput, config, to_request
+from api.graphql.types import MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
+from api.settings import Settings
+from engine.fields import FIELD_INDEX
+from engine.summary import summary_of
+
+MAX_TOKENS, MAX_DEPTH, MAX_ALIASES = 1000, 10, 15
+COLUMN_PARENTS = frozenset({"columns", "nodes", "totals"})
+# The field that a figure of the summary is made from.
+MADE_FROM = {
+    "wal_years": "principal",
+    "peak_balance": "balance",
+    "final_period": "cashflow",
+    "opening_balance": "balance",
+}
+CODES = {400: "BAD_REQUEST", 404: "NOT_FOUND", 413: "TOO_LARGE", 422: "INVALID_INPUT", 500: "INTERNAL"}
+logger = logging.getLogger("api.graphql")
+
+
+def graphql_error(refusal: Refusal) -> GraphQLError:
+    """A refusal as a GraphQL error: its kind in extensions.code, the offending values in extensions.errors."""
+    faults = [msgspec.to_builtins(fault) for fault in refusal.errors]
+    code = CODES.get(refusal.status, "BAD_REQUEST")
+    return GraphQLError(refusal.detail, extensions={"code": code, "errors": faults})
+
+
+def invalid(message: str) -> GraphQLError:
+    return GraphQLError(message, extensions={"code": "INVALID_INPUT", "errors": []})
+
+
+def columns_of(root: Any) -> Any:
+    return root.view("columns")
+
+
+def rows_of(root: Any, first: int = 50, after: str | None = None) -> RowConnection:
+    if not 1 <= first <= MAX_PAGE:
+        raise invalid(f"first is {first}; expected 1 to {MAX_PAGE}")
+    if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
+        raise invalid("after is no cursor; expected an end_cursor of these rows")
+    return page(root.view("rows"), first, after)
+
+
+def part_field(resolver: Any, kind: Any, text: str) -> Any:
+    return strawberry.field(resolver=resolver, graphql_type=kind, description=text)
+
+
+ROWS = f"The same by pages of rows, at most {MAX_PAGE} each; at loan level loan after loan."
+
+
+@strawberry.type(description="The cashflows of one group of loans.")
+class GroupProjection:
+    found: strawberry.Private[View]
+    name: str
+    columns: CashflowColumns = part_field(columns_of, CashflowColumns, "The columns.")
+    rows: RowConnection = part_field(rows_of, RowConnection, ROWS)
+
+    def view(self, _: str) -> View:
+        return self.found
+
+
+def groups_at(cashflows: engine.Cashflows, index: tuple[int, ...]) -> list[GroupProjection]:
+    """The groups of one scenario, none at another level."""
+    return [GroupProjection(found=View(cashflows, (*index, i)), name=name) for i, name in enumerate(cashflows.groups)]
+
+
+def view_at(cashflows: engine.Cashflows, index: tuple[int, ...], asked: str) -> View:
+    """The view of one scenario. Raises GraphQLError if its columns are by group."""
+    if cashflows.level == "group":
+        raise invalid(f"{asked} are by group at this level; select groups {{ {asked} }}")
+    return View(cashflows, index)
+
+
+@strawberry.type(description="The cashflows under one scenario.")
+class ScenarioProjection:
+    cashflows: strawberry.Private[engine.Cashflows]
+    at: strawberry.Private[int]
+    name: str
+    columns: CashflowColumns = part_field(columns_of, CashflowColumns, "The columns, at pool and loan level.")
+    rows: RowConnection = part_field(rows_of, RowConnection, ROWS)
+
+    @property
+    def index(self) -> tuple[int, ...]:
+        return (self.at,) if self.cashflows.several else ()
+
+    def view(self, asked: str) -> View:
+        return view_at(self.cashflows, self.index, asked)
+
+    @strawberry.field(description="The groups, at group level.")  # type: ignore[untyped-decorator]
+    def groups(self) -> list[GroupProjection]:
+        return groups_at(self.cashflows, self.index)
+
+    @strawberry.field(description="The figures of the whole tape.")  # type: ignore[untyped-decorator]
+    def summary(self) -> Summary:
+        return to_summary(summary_of(self.cashflows.scenario(self.at)))
+
+
+@strawberry.type(description="The cashflows of a request.")
+class Projection:
+    cashflows: strawberry.Private[engine.Cashflows]
+    columns: CashflowColumns = part_field(columns_of, CashflowColumns, "The columns, where there is one scenario.")
+    rows: RowConnection = part_field(rows_of, RowConnection, ROWS)
+
+    def one(self, asked: str) -> engine.Cashflows:
+        if self.cashflows.several:
+            raise invalid(f"{asked} are by scenario in this request; select scenarios {{ name {asked} }}")
+        return self.cashflows
+
+    def view(self, asked: str) -> View:
+        return view_at(self.one(asked), (), asked)
+
+    @strawberry.field(description="The groups, at group level and where there is one scenario.")  # type: ignore[untyped-decorator]
+    def groups(self) -> list[GroupProjection]:
+        return groups_at(self.one("groups"), ())
+
+    @strawberry.field(description="The figures of the whole tape, where there is one scenario.")  # type: ignore[untyped-decorator]
+    def summary(self) -> Summary:
+        return to_summary(summary_of(self.one("summary")))
+
+    @strawberry.field(description="Each scenario of the request, in its order.")  # type: ignore[untyped-decorator]
+    def scenarios(self) -> list[ScenarioProjection]:
+        names = self.cashflows.scenario_names
+        return [ScenarioProjection(cashflows=self.cashflows, at=i, name=name) for i, name in enumerate(names)]
+
+
+def skipped(selection: Selection) -> bool:
+    """Whether @skip or @include leaves a selection out."""
+    directives = selection.directives
+    return directives.get("skip", {}).get("if") is True or directives.get("include", {}).get("if") is False
+
+
+def selected(selections: list[Selection], parent: str) -> set[str]:
+    """The engine's fields that selections need, through fragments and whatever the aliases."""
+    found: set[str] = set()
+    for selection in selections:
+        if skipped(selection):
+            continue
+        if not isinstance(selection, SelectedField):
+            found |= selected(selection.selections, parent)
+            continue
+        if parent in COLUMN_PARENTS and selection.name in FIELD_INDEX:
+            found.add(selection.name)
+        if parent == "summary" and selection.name in MADE_FROM:
+            found.add(MADE_FROM[selection.name])
+        found |= selected(selection.selections, selection.name)
+    return found
+
+
+def with_selection(request: engine.ProjectionRequest, info: Info[Any, Any]) -> engine.ProjectionRequest:
+    """The request for the fields that the query selects; a single stock where it selects none."""
+    message = f"is no field; expected one of {', '.join(FIELD_INDEX)}"
+    unknown = [i for i, name in enumerate(request.fields or []) if name not in FIELD_INDEX]
+    if unknown:
+        raise engine.InvalidInput([engine.Problem(f"fields[{i}]", message) for i in unknown])
+    names = selected([s for field in info.selected_fields for s in field.selections], "projection")
+    return msgspec.structs.replace(request, fields=sorted(names, key=FIELD_INDEX.__getitem__) or ["balance"])
+
+
+@strawberry.type(description="Questions to the engine.")
+class Query:
+    @strawberry.field(description="Projects a tape; only the columns that are selected are computed.")  # type: ignore[untyped-decorator]
+    async def projection(self, info: Info[Any, Any], request: ProjectionRequestInput) -> Projection:  # type: ignore[valid-type]
+        settings: Settings = info.context["settings"]
+        threads = settings.calculation_thread_pool_size
+        try:
+            wanted = with_selection(to_request(request), info)
+            if limits.check(wanted, settings) > limits.INLINE_LOAN_MONTHS:
+                cashflows = await anyio.to_thread.run_sync(engine.project, wanted, threads)
+            else:
+                cashflows = engine.project(wanted, threads)
+        except Exception as error:
+            raise graphql_error(as_refusal(error)) from error
+        return Projection(cashflows=cashflows)
+
+
+class CashflowSchema(strawberry.Schema):
+    """The schema, which logs only what nobody raised on purpose."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        for error in errors:
+            if error.original_error is not None and not isinstance(error.original_error, GraphQLError):
+                logger.error("unhandled error", exc_info=error.original_error)
+
+
+schema = CashflowSchema(
+    query=Query,
+    config=config(),
+    extensions=[
+        lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
+        lambda: QueryDepthLimiter(max_depth=MAX_DEPTH),
+        lambda: MaxAliasesLimiter(max_alias_count=MAX_ALIASES),
+    ],
+)

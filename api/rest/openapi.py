@@ -1,0 +1,175 @@
+"""GET /schema/openapi.json: the OpenAPI 3.1 document, made from the Structs that are the wire format."""
+
+from typing import Any
+
+import msgspec
+
+import engine
+from api import encode
+from api.errors import PROBLEM_JSON, ProblemDetails
+from api.rest.health import Health, version
+from api.rest.projections import DECODERS, EXAMPLES
+from engine.fields import FIELDS
+
+REFERENCE = "#/components/schemas/{name}"
+PROBLEMS = {
+    "400": "A body or a value that cannot be read.",
+    "401": "No valid token.",
+    "404": "Nothing is stored under this id.",
+    "406": "None of the media types accepted is ours.",
+    "413": "The body, the work or the answer is too large to be answered at once.",
+    "415": "A body of a media type that is not read.",
+    "422": "Values that the engine refuses; `errors` lists each.",
+    "500": "A failure of the service.",
+}
+
+
+def problem(description: str) -> dict[str, Any]:
+    return {
+        "description": description,
+        "content": {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(name="ProblemDetails")}}},
+    }
+
+
+def problems(*statuses: str) -> dict[str, Any]:
+    return {status: problem(PROBLEMS[status]) for status in statuses}
+
+
+def answer_schemas() -> dict[str, Any]:
+    """Schemas of the answer with cashflows: columns, and the tree of scenarios and groups around them."""
+    numbers = {"type": "array", "items": {"type": "number"}}
+    column = {"anyOf": [numbers, {"type": "array", "items": numbers}]}
+    properties: dict[str, Any] = {
+        "loan_id": {"type": "array", "items": {"type": "string"}, "description": "The loans, at loan level."},
+        "period": {"type": "array", "items": {"type": "integer"}, "description": "Months from the cut-off."},
+    }
+    properties |= {field.name: {**column, "description": f"{field.doc} ({field.kind})"} for field in FIELDS}
+    part = {
+        "columns": {"$ref": REFERENCE.format(name="CashflowColumns")},
+        "summary": {"$ref": REFERENCE.format(name="Summary")},
+        "groups": {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {"columns": {"$ref": REFERENCE.format(name="CashflowColumns")}},
+                "required": ["columns"],
+            },
+        },
+    }
+    scenarios = {"type": "object", "additionalProperties": {"type": "object", "properties": part}}
+    return {
+        "CashflowColumns": {"type": "object", "properties": properties, "additionalProperties": False},
+        "Projection": {"type": "object", "properties": {**part, "scenarios": scenarios}},
+    }
+
+
+def projection_path() -> dict[str, Any]:
+    body = {"schema": {"$ref": REFERENCE.format(name="ProjectionRequest")}}
+    content = {name: {**body, "examples": EXAMPLES} if name == encode.JSON else body for name in DECODERS}
+    nested = {"schema": {"$ref": REFERENCE.format(name="Projection")}}
+    text = {"schema": {"type": "string"}}
+    binary: dict[str, Any] = {"schema": {}}
+    kinds = {encode.JSON: nested, "application/msgpack": nested, "application/vnd.msgpack": nested, "text/csv": text}
+    operation = {
+        "operationId": "createProjection",
+        "summary": "Project a tape",
+        "description": "The cashflows of the request in the body, in the media type that Accept asks for. "
+        "JSON and MessagePack are nested columns; Arrow, Parquet and CSV one long table.",
+        "parameters": [
+            {
+                "name": "fields",
+                "in": "query",
+                "description": "Output fields, separated by commas; takes the place of `fields` in the body.",
+                "style": "form",
+                "explode": False,
+                "schema": {"type": "array", "items": {"enum": [field.name for field in FIELDS]}},
+            }
+        ],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {
+                "description": "The cashflows.",
+                "content": {name: kinds.get(name, binary) for name in encode.ENCODERS},
+            },
+            **problems("400", "401", "404", "406", "413", "415", "422", "500"),
+        },
+    }
+    return {"post": operation}
+
+
+def json_answer(summary: str, operation_id: str, schema: dict[str, Any], **extra: Any) -> dict[str, Any]:
+    content = {"application/json": {"schema": schema}}
+    responses = {"200": {"description": summary + ".", "content": content}, **extra.pop("failures", {})}
+    return {"operationId": operation_id, "summary": summary, "responses": responses, **extra}
+
+
+def graphql_path() -> dict[str, Any]:
+    query = "query ($request: ProjectionRequestInput!) { projection(request: $request) { columns { interest } } }"
+    example = {"query": query, "variables": {"request": EXAMPLES["one_loan"]["value"]}}
+    properties = {"query": {"type": "string"}, "variables": {"type": "object"}, "operationName": {"type": "string"}}
+    schema = {"type": "object", "properties": properties, "required": ["query"]}
+    body = {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
+    post = json_answer("Run a GraphQL query", "runQuery", {"type": "object"}, failures=problems("400", "401", "415"))
+    return {"post": {**post, "requestBody": body}, "get": page("A page to write and run queries on", "graphqlPage")}
+
+
+def page(summary: str, operation_id: str) -> dict[str, Any]:
+    token = {
+        "name": "access_token",
+        "in": "query",
+        "description": "A token, for browsers: sets a cookie for this page and redirects to it.",
+        "schema": {"type": "string"},
+    }
+    html = {"description": summary + ".", "content": {"text/html": {"schema": {"type": "string"}}}}
+    redirect = {"description": "To the page, with the cookie."}
+    responses = {"200": html, "303": redirect, **problems("401")}
+    return {"operationId": operation_id, "summary": summary, "parameters": [token], "responses": responses}
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document."""
+    roots = [engine.ProjectionRequest, engine.Summary, ProblemDetails, Health]
+    _, schemas = msgspec.json.schema_components(roots, ref_template=REFERENCE)
+    health_schema = {"$ref": REFERENCE.format(name="Health")}
+    metrics = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
+    asset = {
+        "operationId": "pageAsset",
+        "summary": "A script or style of a page",
+        "parameters": [
+            {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in ("page", "name")
+        ],
+        "responses": {"200": {"description": "The file."}, **problems("401", "404")},
+    }
+    paths = {
+        "/v1/projections": projection_path(),
+        "/graphql": graphql_path(),
+        "/health": {"get": json_answer("The state of the service", "health", health_schema, security=[])},
+        "/metrics": {
+            "get": {
+                "operationId": "metrics",
+                "summary": "Metrics for Prometheus",
+                "security": [],
+                "responses": {"200": metrics},
+            }
+        },
+        "/schema": {"get": page("This document as a page", "schemaPage")},
+        "/schema/openapi.json": {
+            "get": json_answer("This document", "openapi", {"type": "object"}, failures=problems("401"))
+        },
+        "/{page}/assets/{name}": {"get": asset},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Credit cashflow engine",
+            "version": version(),
+            "description": "Projects loan tapes month by month. Rates are decimals a year, money is currency units, "
+            "terms and ages are months.",
+        },
+        "security": [{"token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas, **answer_schemas()},
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
+        },
+    }

@@ -1,0 +1,107 @@
+"""POST /v1/projections: projects a request and answers in the media type that Accept asks for."""
+
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+from litestar import Request, Response, post
+
+import engine
+from api import encode, limits
+from api.errors import Refusal
+from api.settings import Settings
+
+# A body beyond this is decoded in a thread, so that other requests go on.
+INLINE_BODY_BYTES = 128 * 1024
+
+from_json = msgspec.json.Decoder(engine.ProjectionRequest)
+from_msgpack = msgspec.msgpack.Decoder(engine.ProjectionRequest)
+DECODERS = {
+    "application/json": from_json.decode,
+    "application/msgpack": from_msgpack.decode,
+    "application/vnd.msgpack": from_msgpack.decode,
+}
+
+
+def decode(body: bytes, media_type: str, fields: list[str] | None) -> engine.ProjectionRequest:
+    """The request in a body; `fields` of the address take the place of those in the body."""
+    projection = DECODERS[media_type](body)
+    return projection if fields is None else msgspec.structs.replace(projection, fields=fields)
+
+
+def answer(projection: engine.ProjectionRequest, threads: int | None, media_type: str) -> bytes:
+    """The encoded cashflows of a request."""
+    return encode.ENCODERS[media_type](engine.project(projection, threads=threads))
+
+
+def body_type(request: Request[Any, Any, Any]) -> str:
+    """The media type of the body, JSON if it has none. Raises Refusal (415)."""
+    given = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
+    if given not in DECODERS:
+        raise Refusal(415, f"Content-Type is {given!r}; expected one of {', '.join(DECODERS)}.")
+    return given
+
+
+def fields_of(request: Request[Any, Any, Any]) -> list[str] | None:
+    """The fields named in the address, if any: `?fields=interest,loss`."""
+    given = request.query_params.getall("fields", None)
+    return None if given is None else [name.strip() for text in given for name in text.split(",") if name.strip()]
+
+
+@post("/v1/projections", status_code=200)
+async def create_projection(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The cashflows of the request in the body."""
+    settings: Settings = request.app.state.settings
+    media_type = encode.choose(request.headers.get("accept", ""))
+    given, fields = body_type(request), fields_of(request)
+    body = await request.body()
+    if len(body) > INLINE_BODY_BYTES:
+        projection = await anyio.to_thread.run_sync(decode, body, given, fields)
+    else:
+        projection = decode(body, given, fields)
+    threads = settings.calculation_thread_pool_size
+    if limits.check(projection, settings) > limits.INLINE_LOAN_MONTHS:
+        content = await anyio.to_thread.run_sync(answer, projection, threads, media_type)
+    else:
+        content = answer(projection, threads, media_type)
+    return Response(content, media_type=media_type, headers={"vary": "Accept"})
+
+
+LOAN = {"type": "loan", "loan_id": "A1", "balance": 250000.0, "annual_rate": 0.065, "remaining_term": 360, "age": 0}
+ASSUMPTIONS = {
+    "prepayment": {"type": "psa", "speed": 1.5},
+    "default": {"type": "cdr", "rate": 0.01},
+    "severity": 0.4,
+    "recovery_lag": 12,
+    "advancing": "principal_and_interest",
+}
+COLUMNS = {
+    "balance": [250000.0, 180000.0, 320000.0],
+    "annual_rate": [0.065, 0.07, 0.0625],
+    "remaining_term": [360, 240, 300],
+    "servicing_fee": 0.0025,
+}
+SCENARIOS = [
+    {"name": "base"},
+    {"name": "fast", "assumptions": {"prepayment": {"type": "cpr", "rate": 0.2}}},
+    {"name": "stress", "assumptions": {"default": {"type": "sda", "speed": 4.0}, "severity": 0.5, "recovery_lag": 18}},
+]
+EXAMPLES: dict[str, Any] = {
+    "one_loan": {
+        "summary": "One loan at 150 PSA and 1 CDR",
+        "value": {"tape": {"loans": [LOAN]}, "assumptions": ASSUMPTIONS},
+    },
+    "scenarios_on_columns": {
+        "summary": "A tape by columns, three scenarios, three fields",
+        "value": {
+            "tape": {"columns": COLUMNS},
+            "assumptions": ASSUMPTIONS,
+            "scenarios": SCENARIOS,
+            "fields": ["interest", "principal", "loss"],
+        },
+    },
+    "loan_level": {
+        "summary": "Every loan on its own for five years",
+        "value": {"tape": {"columns": COLUMNS}, "level": "loan", "fields": ["balance"], "periods": 60},
+    },
+}
