@@ -7,6 +7,8 @@
  * positive numbers, so the relative error stays near one ulp a month, where the usual forward recursion loses
  * (1 + r)^t. Level pay, linear (payment = principal, factor 1) and bullet (payment 0, factor 1) are the same loop.
  *
+ * Until the interest-only months are over, and at the cut-off, the balance is the opening one, exactly.
+ *
  * Loans sit in vectors of eight; the width is fixed, so every CPU and thread count gives the same bits. The
  * compiler lowers the vector to what the CPU has, chosen at load time by target_clones.
  */
@@ -71,18 +73,16 @@ static inline __attribute__((always_inline)) void contract_block(
     long slot = 0;
     for (long t = (long)last_end; t >= 0; t--) {
         vec sum = {0}, sum_rate = {0}, sum_fee = {0}, sum_loss = {0};
-        const vec now = (vec){0} + (double)t, next = now + 1.0;
-        const int ending = (double)t >= first_end, paying_interest = (double)(t + 1) <= io_high;
+        const vec now = (vec){0} + (double)t;
+        const int ending = (double)t >= first_end, paying_interest = (double)t <= io_high;
         const long old = slot + 1 > lag ? 0 : slot + 1; /* the slot written lag months of t ago */
-        if (t == 0) {
-            for (long i = 0; i < vectors; i++) a[i] = opening[i];
-        } else if (!ending && !paying_interest) {
+        if (!ending && !paying_interest) {
             for (long i = 0; i < vectors; i++) a[i] = (a[i] + payment[i]) * factor[i];
         } else {
             for (long i = 0; i < vectors; i++) {
                 vec step = (a[i] + payment[i]) * factor[i];
-                mask flat = next <= io[i], alive = now < last[i], ends = now == last[i];
-                step = choose(flat, a[i], step);
+                mask flat = now <= io[i], alive = now < last[i], ends = now == last[i];
+                step = choose(flat, opening[i], step);
                 a[i] = choose(alive, step, choose(ends, tail[i], (vec){0}));
             }
         }
@@ -142,12 +142,11 @@ SIMD static void contract_lanes(const contract_run *run, long vector, long month
     const vec io = ((const vec *)run->interest_only)[vector], opening = ((const vec *)run->opening)[vector];
     vec a = {0};
     for (long t = months; t >= 0; t--) {
-        const vec now = (vec){0} + (double)t, next = now + 1.0;
+        const vec now = (vec){0} + (double)t;
         vec step = (a + payment) * factor;
-        mask flat = next <= io, alive = now < last, ends = now == last;
-        step = choose(flat, a, step);
+        mask flat = now <= io, alive = now < last, ends = now == last;
+        step = choose(flat, opening, step);
         a = choose(alive, step, choose(ends, tail, (vec){0}));
-        if (t == 0) a = opening;
         for (long i = 0; i < LANES; i++) rows[i * stride + t] = a[i];
     }
 }
