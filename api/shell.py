@@ -1,0 +1,264 @@
+"""The `cashflow` command: project a tape at the shell, serve the API, issue tokens."""
+
+import socket
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import numpy as np
+import uvicorn
+from rich import box
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from api.auth import issue_token
+from api.settings import Settings, SettingsError
+from api.shell_inputs import assumptions_from, described, mapping, percent, rows_of_file, speed
+from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
+from api.shell_welcome import welcome
+from engine.assumptions import Assumptions
+from engine.cashflows import Cashflows
+from engine.errors import EngineError, InvalidInput
+from engine.fields import DEFAULT_FIELDS, FIELDS
+from engine.projection import project, project_batches
+from engine.request import ProjectionRequest
+from engine.summary import Summary, summarize
+from engine.table_files import TABLE_ENDINGS, write_table
+from engine.tape import Tape
+from engine.tape_files import format_of, iter_tape, read_tape
+
+DISTRIBUTION = "credit-cashflow-engine"
+
+
+class Refused(click.ClickException):
+    """Input that is refused: the message goes to stderr, the exit code is 2."""
+
+    exit_code = 2
+
+
+class Shell(click.Group):
+    """The commands, with every refusal of the engine or the settings told in words."""
+
+    def invoke(self, context: click.Context) -> Any:
+        try:
+            return super().invoke(context)
+        except (EngineError, SettingsError) as error:
+            raise Refused(str(error)) from error
+        except OSError as error:
+            raise Refused(f"{error.filename}: {error.strerror}" if error.filename else str(error)) from error
+
+
+@click.group(cls=Shell, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(DISTRIBUTION), prog_name="cashflow")
+def main() -> None:
+    """Projects loan tapes month by month, and serves projections over REST and GraphQL."""
+
+
+class Output(msgspec.Struct, frozen=True, kw_only=True):
+    """What `project` is asked for, beside the assumptions."""
+
+    level: str
+    fields: list[str]
+    periods: int | None
+    conventions: str
+    threads: int | None
+    mapping: dict[str, str]
+
+
+class Counter:
+    """Loans and loan-months that passed on their way to the projection."""
+
+    def __init__(self, periods: int | None) -> None:
+        self.periods = periods
+        self.loans = 0
+        self.loan_months = 0
+        self.batch_start = 0
+
+    def watch(self, tapes: Iterable[Tape]) -> Iterator[Tape]:
+        for tape in tapes:
+            self.batch_start = self.loans
+            self.loans += len(tape)
+            terms = np.asarray(tape.columns.remaining_term if tape.columns else [])
+            self.loan_months += int(np.minimum(terms, self.periods or terms).sum())
+            yield tape
+
+
+@main.command("project")
+@click.argument("tape", type=click.Path(exists=True, dir_okay=False))
+@click.option("--cpr", type=percent, help="Prepayments a year, such as 6%.")
+@click.option("--smm", type=percent, help="Prepayments a month.")
+@click.option("--psa", type=speed, help="Prepayments in percent of the PSA ramp, such as 150.")
+@click.option("--abs", type=percent, help="Absolute prepayment speed a month, such as 1.5%.")
+@click.option("--cdr", type=percent, help="Defaults a year.")
+@click.option("--mdr", type=percent, help="Defaults a month.")
+@click.option("--sda", type=speed, help="Defaults in percent of the SDA curve, such as 100.")
+@click.option("--severity", type=percent, default=0.0, help="Share of a defaulted balance that is lost.  [default: 0%]")
+@click.option("--lag", type=int, default=0, show_default=True, help="Months from default to recovery.")
+@click.option(
+    "--advancing",
+    type=click.Choice(["none", "interest", "principal_and_interest"]),
+    default="none",
+    show_default=True,
+    help="What the servicer advances on defaulted loans.",
+)
+@click.option(
+    "--level", type=click.Choice(["pool", "group"]), default="pool", show_default=True, help="Level of the file's rows."
+)
+@click.option("--fields", help="Fields of the file, separated by commas (see `cashflow fields`).")
+@click.option("--periods", type=int, help="Months to project.  [default: to the last flow]")
+@click.option("--conventions", default="sifma", show_default=True, help="Preset of conventions.")
+@click.option("--threads", type=click.IntRange(1), help="Threads.  [default: one a processor]")
+@click.option(
+    "--map",
+    "columns",
+    type=mapping,
+    multiple=True,
+    metavar="FILE_COL=OUR_COL",
+    help="Which column of the file is which of ours.",
+)
+@click.option("--out", type=click.Path(dir_okay=False), help="File for the columns: .csv, .parquet, .arrow or .json.")
+@click.option("--plot", type=click.Path(dir_okay=False), help="File for a picture: .png, .svg or .pdf.")
+def project_command(tape: str, out: str | None, plot: str | None, fields: str | None, **options: Any) -> None:
+    """Project TAPE, a CSV, Parquet or Arrow file, and sum it up by year."""
+    assumptions = assumptions_from(options)
+    output = Output(
+        level=options["level"],
+        fields=[name.strip() for name in fields.split(",")] if fields is not None else list(DEFAULT_FIELDS),
+        periods=options["periods"],
+        conventions=options["conventions"],
+        threads=options["threads"],
+        mapping=dict(options["columns"]),
+    )
+    check_targets(out, plot)
+    counter = Counter(output.periods)
+    start = time.perf_counter()
+    cashflows = run(tape, assumptions, output, counter)
+    effort = Effort(counter.loans, counter.loan_months, time.perf_counter() - start)
+    summary = summarize(cashflows)
+    if not isinstance(summary, Summary):
+        raise AssertionError("one set of assumptions has one summary")
+    # Where the output is no terminal rich takes 80 columns, in which the table does not fit.
+    console = Console() if sys.stdout.isatty() else Console(width=120)
+    title = f"{Path(tape).name}: {described(options)}"
+    print_report(console, title, cashflows, summary, effort)
+    if out is not None:
+        write_table(out, file_columns(cashflows, output.fields))
+        console.print(f"  Columns are in [bold]{out}[/]", highlight=False)
+    if plot is not None:
+        draw(plot, title, pool_columns(cashflows), summary)
+        console.print(f"  The picture is in [bold]{plot}[/]", highlight=False)
+
+
+def check_targets(out: str | None, plot: str | None) -> None:
+    """Refuses files that could not be written, before the work is done."""
+    if out is not None:
+        format_of(out, TABLE_ENDINGS)
+    check_plot_path(plot)
+    for path in (out, plot):
+        if path is not None and not Path(path).resolve().parent.is_dir():
+            raise Refused(f"{path}: its folder does not exist")
+
+
+def run(tape: str, assumptions: Assumptions, output: Output, counter: Counter) -> Cashflows:
+    """The cashflows, with the progress on stderr where that is a terminal; a pool is streamed from its file."""
+    fields = list(dict.fromkeys([*output.fields, *REPORT_FIELDS]))
+    columns = (SpinnerColumn(), TextColumn("{task.completed:,.0f} loans projected"), TimeElapsedColumn())
+    terminal = Console(stderr=True)
+    with Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task("loans", total=None)
+
+        def progress(done: int) -> None:
+            bar.update(task, completed=done)
+
+        try:
+            if output.level == "pool":
+                batches = counter.watch(iter_tape(tape, mapping=output.mapping))
+                return project_batches(
+                    batches,
+                    assumptions=assumptions,
+                    conventions=output.conventions,
+                    fields=fields,
+                    periods=output.periods,
+                    threads=output.threads,
+                    progress=progress,
+                )
+            (whole,) = counter.watch([read_tape(tape, mapping=output.mapping)])
+            request = ProjectionRequest(
+                tape=whole,
+                assumptions=assumptions,
+                conventions=output.conventions,
+                fields=fields,
+                periods=output.periods,
+                level="group",
+            )
+            return project(request, output.threads, progress)
+        except InvalidInput as error:
+            raise Refused(rows_of_file(error, counter.batch_start)) from error
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: HOST, or 127.0.0.1]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: PORT, or 8000]")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
+def serve(host: str | None, port: int | None, workers: int) -> None:
+    """Serve the API until Ctrl-C."""
+    settings = Settings.from_env()
+    host, port = host or settings.host, port or settings.port
+    check_free(host, port)
+    if settings.env == "development":
+        click.echo(welcome(settings, host, port))
+    # Every worker builds its own app, so the server is given the factory's name.
+    uvicorn.run(
+        "api.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        loop="uvloop",
+        http="httptools",
+        proxy_headers=False,
+        server_header=False,
+        log_level="warning" if settings.env == "development" else "info",
+    )
+
+
+def check_free(host: str, port: int) -> None:
+    """Raises Refused if nothing can listen on the address, before the server starts and fails in its own words."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        message = f"cannot listen on {host}:{port} ({error.strerror}); choose another with --host and --port"
+        raise Refused(message) from error
+
+
+@main.command()
+@click.option("--subject", default="dev", show_default=True, help="Whom the token names.")
+@click.option("--hours", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True, help="Its lifetime.")
+def token(subject: str, hours: float) -> None:
+    """Print a token that the service accepts (it is signed with JWT_SECRET)."""
+    click.echo(issue_token(Settings.from_env(), subject, timedelta(hours=hours)))
+
+
+@main.command("fields")
+def list_fields() -> None:
+    """List the output fields."""
+    table = Table(box=box.SIMPLE_HEAD)
+    for heading in ("field", "kind", "unit", "meaning"):
+        table.add_column(heading, no_wrap=heading != "meaning")
+    for field in FIELDS:
+        table.add_row(field.name, field.kind, field.unit, field.doc)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
