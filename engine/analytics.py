@@ -204,7 +204,7 @@ def scheduled_factor(first_factor: float, first_amortized: float, second_amortiz
 
 def implied_smm(second_factor: float, scheduled: float, months: int = 1) -> float:
     """Average monthly prepayment rate that took a pool to its factor in place of the scheduled one."""
-    if not 0 < scheduled or not 0 <= second_factor <= scheduled:
+    if not scheduled > 0 or not 0 <= second_factor <= scheduled:
         raise NoSolution(f"no prepayment rate takes a scheduled factor of {scheduled:g} to {second_factor:g}")
     return float(1 - (second_factor / scheduled) ** (1 / months))
 

@@ -1,0 +1,178 @@
+"""Analytics against hand calculations, against each other, and where there is no answer."""
+
+import datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import engine
+from engine import analytics
+from engine.errors import EngineError
+
+YIELDS = st.floats(-0.05, 0.6)
+FLOWS = st.lists(st.floats(0.01, 1e6), min_size=1, max_size=120)
+
+
+def test_npv_pays_the_first_flow_now() -> None:
+    # 100 + 110/1.1 = 200
+    assert analytics.npv(0.1, [100, 110]) == pytest.approx(200, rel=1e-15)
+
+
+def test_npv_adds_up_each_row() -> None:
+    assert analytics.npv(0.0, [[1, 2], [3, 4]]).tolist() == [3, 7]
+
+
+@given(rate=st.floats(-0.5, 3), flows=FLOWS)
+def test_irr_gives_back_the_rate_of_its_price(rate: float, flows: list[float]) -> None:
+    cost = analytics.npv(rate, [0.0, *flows])
+    assert analytics.irr([-cost, *flows]) == pytest.approx(rate, abs=1e-9)
+
+
+@pytest.mark.parametrize("flows", [[100, 39, 59], [-1, -2], [0, 0], [-100, 210, -115]])
+def test_irr_without_a_root_is_an_error(flows: list[float]) -> None:
+    # The last: 100 - 210 v + 115 v^2 has the discriminant 44100 - 46000 < 0; the second but last is 0 at every rate.
+    if any(flows):
+        with pytest.raises(analytics.NoSolution, match="rate of return"):
+            analytics.irr(flows)
+    else:
+        assert analytics.irr(flows) == 0
+
+
+def test_irr_takes_the_root_nearest_to_zero() -> None:
+    # (1 - 1.1 v)(1 - 3 v) = 1 - 4.1 v + 3.3 v^2 has the roots 10% and 200%.
+    assert analytics.irr([1, -4.1, 3.3]) == pytest.approx(0.1, abs=1e-12)
+
+
+def test_xirr_of_one_year_is_the_plain_return() -> None:
+    # 2023 has 365 days: 100 becomes 110.
+    dates = [datetime.date(2023, 1, 1), datetime.date(2024, 1, 1)]
+    assert analytics.xirr([-100, 110], dates) == pytest.approx(0.1, abs=1e-14)
+    assert analytics.xnpv(0.1, [-100, 110], dates) == pytest.approx(0, abs=1e-13)
+
+
+def test_xirr_without_a_root_is_an_error() -> None:
+    with pytest.raises(analytics.NoSolution):
+        analytics.xirr([100, 110], [datetime.date(2023, 1, 1), datetime.date(2024, 1, 1)])
+
+
+def test_find_root_needs_a_change_of_sign() -> None:
+    assert analytics.find_root(lambda x: x * x - 2, 0, 2) == pytest.approx(2**0.5, abs=1e-15)
+    assert analytics.find_root(lambda x: x, 0, 2) == 0
+    with pytest.raises(analytics.NoSolution, match="no root between 0 and 1"):
+        analytics.find_root(lambda x: x + 1, 0, 1)
+
+
+@given(bond_yield=YIELDS, flows=FLOWS, delay=st.integers(0, 60))
+def test_yield_gives_back_its_price(bond_yield: float, flows: list[float], delay: int) -> None:
+    times = analytics.payment_times(len(flows), delay_days=delay)
+    worth = analytics.price(flows, times, bond_yield)
+    assert analytics.yield_to_maturity(flows, times, worth) == pytest.approx(bond_yield, abs=1e-9)
+
+
+def test_price_is_clean_of_accrued_interest() -> None:
+    times = np.array([0.5, 1.0])
+    # 3/1.03 + 103/1.03^2 = 100
+    assert analytics.price([3, 103], times, 0.06) == pytest.approx(100, rel=1e-14)
+    assert analytics.price([3, 103], times, 0.06, accrued=1.5) == pytest.approx(98.5, rel=1e-14)
+    assert analytics.yield_to_maturity([3, 103], times, 98.5, accrued=1.5) == pytest.approx(0.06, abs=1e-13)
+
+
+@pytest.mark.parametrize("price", [0.0, -5.0])
+def test_yield_of_no_price_is_an_error(price: float) -> None:
+    with pytest.raises(analytics.NoSolution):
+        analytics.yield_to_maturity([3, 103], [0.5, 1.0], price)
+
+
+@given(rate=YIELDS)
+def test_mortgage_and_bond_yield_are_inverse(rate: float) -> None:
+    assert analytics.bond_equivalent_yield(analytics.mortgage_yield(rate)) == pytest.approx(rate, abs=1e-14)
+
+
+def test_duration_and_convexity_are_derivatives_of_the_price() -> None:
+    flows = engine_cashflow = np.linspace(5.0, 1.0, 180)
+    times, step = analytics.payment_times(180, delay_days=24), 1e-4
+    low, mid, high = (analytics.price(flows, times, 0.07 + shift) for shift in (-step, 0, step))
+    slope, curve = (low - high) / (2 * step * mid), (low - 2 * mid + high) / (step**2 * mid)
+    assert analytics.modified_duration(engine_cashflow, times, 0.07) == pytest.approx(slope, rel=1e-6)
+    assert analytics.convexity(engine_cashflow, times, 0.07) == pytest.approx(curve, rel=1e-5)
+
+
+def test_macaulay_duration_of_one_flow_is_its_time() -> None:
+    assert analytics.macaulay_duration([100.0], [7.25], 0.05) == pytest.approx(7.25, rel=1e-15)
+
+
+def test_wal_by_hand_and_by_row() -> None:
+    # (1 x 30 + 2 x 70)/100 = 1.7
+    assert analytics.wal([30, 70], [1, 2]) == pytest.approx(1.7, rel=1e-15)
+    assert analytics.wal([[30, 70], [50, 50]], [1, 2]) == pytest.approx([1.7, 1.5], rel=1e-15)
+
+
+def test_wal_without_principal_is_an_error() -> None:
+    with pytest.raises(analytics.NoSolution, match="no principal"):
+        analytics.wal([0, 0], [1, 2])
+
+
+def test_payment_times_count_from_settlement() -> None:
+    assert analytics.payment_times(2, delay_days=14).tolist() == [44 / 360, 74 / 360]
+    assert analytics.payment_times(1, delay_days=24, settlement_days=29).tolist() == [25 / 360]
+
+
+@given(speed=st.floats(0.0, 10.0), age=st.integers(1, 400))
+def test_implied_psa_gives_back_the_speed(speed: float, age: int) -> None:
+    smm = engine.Psa(speed=speed).monthly(np.array([age]))[0]
+    assert analytics.implied_psa(smm, age) == pytest.approx(speed, abs=1e-10)
+
+
+def test_implied_psa_over_a_year_gives_back_the_speed() -> None:
+    # Factors of a pool that is run for 24 months at 180% PSA.
+    loan = engine.Loan(balance=1.0, annual_rate=0.07, remaining_term=360)
+    request = engine.ProjectionRequest(
+        tape=engine.Tape.from_loans([loan]),
+        assumptions=engine.Assumptions(prepayment=engine.Psa(speed=1.8)),
+    )
+    balance = engine.project(request)["balance"]
+    shares = [analytics.amortized_factor(0.07, 360, 360 - month) for month in range(12, 25)]
+    speed = analytics.implied_psa_between(balance[11], balance[23], shares, 13)
+    assert speed == pytest.approx(1.8, abs=1e-10)
+
+
+def test_implied_smm_averages_over_the_months() -> None:
+    assert analytics.implied_smm(0.81, 1.0, months=2) == pytest.approx(0.1, abs=1e-15)
+
+
+@pytest.mark.parametrize(("factor", "scheduled"), [(0.9, 0.8), (-0.1, 0.8), (0.0, 0.0)])
+def test_implied_smm_of_impossible_factors_is_an_error(factor: float, scheduled: float) -> None:
+    with pytest.raises(analytics.NoSolution):
+        analytics.implied_smm(factor, scheduled)
+
+
+@pytest.mark.parametrize("speed", [analytics.implied_psa, analytics.implied_abs])
+def test_speeds_need_an_age_from_one(speed) -> None:
+    with pytest.raises(engine.InvalidInput, match="1-based age"):
+        speed(0.01, 0)
+
+
+def test_amortized_factor_without_interest_is_a_straight_line() -> None:
+    assert analytics.amortized_factor(0.0, 4, 1) == 0.25
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_flows_that_are_no_numbers_are_refused(bad: float) -> None:
+    for function in (
+        analytics.irr,
+        lambda flows: analytics.npv(0.1, flows),
+        lambda flows: analytics.wal(flows, [1, 2]),
+    ):
+        with pytest.raises(engine.InvalidInput, match="finite"):
+            function([1.0, bad])
+
+
+def test_times_must_match_the_flows() -> None:
+    with pytest.raises(engine.InvalidInput, match="times has shape"):
+        analytics.price([1.0, 2.0], [1.0], 0.05)
+
+
+def test_every_refusal_is_an_error_of_the_engine() -> None:
+    assert issubclass(analytics.NoSolution, EngineError)
