@@ -214,7 +214,8 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     check_free(host, port)
     if settings.env == "development":
         click.echo(welcome(settings, host, port))
-    # Every worker builds its own app, so the server is given the factory's name.
+    # Every worker builds its own app, so the server is given the factory's name. No access log: the address of a page
+    # opened in a browser holds a token.
     uvicorn.run(
         "api.app:create_app",
         factory=True,
@@ -225,6 +226,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
         http="httptools",
         proxy_headers=False,
         server_header=False,
+        access_log=False,
         log_level="warning" if settings.env == "development" else "info",
     )
 

@@ -9,6 +9,7 @@ that `import engine` does not pay for it.
 import csv
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -156,9 +157,16 @@ class CsvTape(OpenTape):
             return arrow_csv.read_csv(self.file, **self.options(threads=False))
 
     def batches(self, size: int) -> Iterator["pa.RecordBatch"]:
+        import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
-        yield from arrow_csv.open_csv(self.file, **self.options())
+        try:
+            yield from arrow_csv.open_csv(self.file, **self.options())
+        except pa.ArrowInvalid:
+            self.file.seek(0)
+            for _ in arrow_csv.open_csv(self.file, **self.options(threads=False)):
+                pass
+            raise
 
 
 class ParquetTape(OpenTape):
@@ -239,7 +247,9 @@ def format_of(name: str, endings: Mapping[str, str]) -> str:
 
 
 def unreadable(name: str, error: BaseException) -> TapeFileError:
-    return TapeFileError(f"{name} cannot be read: {str(error).strip().splitlines()[0]}")
+    # pyarrow counts the header as row 1; we count from below it.
+    text = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", str(error).strip().splitlines()[0])
+    return TapeFileError(f"{name} cannot be read: {text}")
 
 
 def first_line(name: str, file: Any) -> str:

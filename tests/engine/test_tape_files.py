@@ -222,10 +222,19 @@ def test_fraction_of_a_month_is_refused() -> None:
     assert "row 1, column 'wam' is 12.5; expected whole months" in refused("upb,rate,wam\n1,0.05,12.5\n")
 
 
-def test_row_with_too_few_cells_is_named() -> None:
-    message = refused("upb,rate,wam\n1,0.05,12\n1,0.05\n")
-    assert "cannot be read" in message
-    assert "Row #3: Expected 3 columns, got 2" in message
+def test_row_with_too_few_cells_is_named(tmp_path: Path) -> None:
+    text = "upb,rate,wam\n1,0.05,12\n1,0.05\n"
+    assert "cannot be read: CSV parse error: row 2: Expected 3 columns, got 2" in refused(text)
+    (tmp_path / "tape.csv").write_text(text)
+    with pytest.raises(TapeFileError, match="row 2: Expected 3 columns, got 2"):
+        list(iter_tape(tmp_path / "tape.csv"))
+
+
+def test_row_with_too_few_cells_far_down_is_named(tmp_path: Path) -> None:
+    rows = "1,0.05,12\n" * 600_000
+    (tmp_path / "tape.csv").write_text(f"upb,rate,wam\n{rows}1,0.05\n")
+    with pytest.raises(TapeFileError, match="row 600001: Expected 3 columns, got 2"):
+        list(iter_tape(tmp_path / "tape.csv"))
 
 
 def test_two_columns_for_one_are_refused() -> None:
