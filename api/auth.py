@@ -74,7 +74,7 @@ def cookie_token(headers: dict[bytes, bytes]) -> str | None:
 
 def presented_token(scope: Any) -> str:
     """The token in a request. Raises Refusal (401) if there is none where it may be."""
-    headers = dict(scope["headers"])
+    headers: dict[bytes, bytes] = dict(scope["headers"])
     authorization = headers.get(b"authorization")
     if authorization is not None:
         scheme, _, token = authorization.decode("latin-1").partition(" ")

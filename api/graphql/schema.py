@@ -105,11 +105,11 @@ class ScenarioProjection:
     def view(self, asked: str) -> View:
         return view_at(self.cashflows, self.index, asked)
 
-    @strawberry.field(description="The groups, at group level.")  # type: ignore[untyped-decorator]
+    @strawberry.field(description="The groups, at group level.")
     def groups(self) -> list[GroupProjection]:
         return groups_at(self.cashflows, self.index)
 
-    @strawberry.field(description="The figures of the whole tape.")  # type: ignore[untyped-decorator]
+    @strawberry.field(description="The figures of the whole tape.")
     def summary(self) -> Summary:
         return to_summary(summary_of(self.cashflows.scenario(self.at)))
 
@@ -128,15 +128,15 @@ class Projection:
     def view(self, asked: str) -> View:
         return view_at(self.one(asked), (), asked)
 
-    @strawberry.field(description="The groups, at group level and where there is one scenario.")  # type: ignore[untyped-decorator]
+    @strawberry.field(description="The groups, at group level and where there is one scenario.")
     def groups(self) -> list[GroupProjection]:
         return groups_at(self.one("groups"), ())
 
-    @strawberry.field(description="The figures of the whole tape, where there is one scenario.")  # type: ignore[untyped-decorator]
+    @strawberry.field(description="The figures of the whole tape, where there is one scenario.")
     def summary(self) -> Summary:
         return to_summary(summary_of(self.one("summary")))
 
-    @strawberry.field(description="Each scenario of the request, in its order.")  # type: ignore[untyped-decorator]
+    @strawberry.field(description="Each scenario of the request, in its order.")
     def scenarios(self) -> list[ScenarioProjection]:
         names = self.cashflows.scenario_names
         return [ScenarioProjection(cashflows=self.cashflows, at=i, name=name) for i, name in enumerate(names)]
@@ -177,7 +177,7 @@ def with_selection(request: engine.ProjectionRequest, info: Info[Any, Any]) -> e
 
 @strawberry.type(description="Questions to the engine.")
 class Query:
-    @strawberry.field(description="Projects a tape; only the columns that are selected are computed.")  # type: ignore[untyped-decorator]
+    @strawberry.field(description="Projects a tape; only the columns that are selected are computed.")
     async def projection(self, info: Info[Any, Any], request: ProjectionRequestInput) -> Projection:  # type: ignore[valid-type]
         settings: Settings = info.context["settings"]
         threads = settings.calculation_thread_pool_size

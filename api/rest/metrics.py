@@ -76,4 +76,4 @@ def measured(app: ASGIApp, metrics: Metrics, routes: frozenset[str]) -> ASGIApp:
 @get("/metrics", sync_to_thread=False)
 def metrics_page(request: Request[Any, Any, Any]) -> Response[str]:
     """The metrics of this process; asks for no token."""
-    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4; charset=utf-8")
+    return Response(request.app.state.metrics.render(), media_type="text/plain; version=0.0.4")

@@ -19,7 +19,7 @@ def file_response(name: str) -> Response[bytes]:
     """A file of the pages. Raises Refusal (404); names are looked up, never opened."""
     if name not in FILES:
         raise Refusal(404, f"There is no file {name!r}; expected one of {', '.join(FILES)}.")
-    return Response(FILES[name], media_type=f"{MEDIA_TYPES[Path(name).suffix]}; charset=utf-8")
+    return Response(FILES[name], media_type=MEDIA_TYPES[Path(name).suffix])
 
 
 @get("/schema", sync_to_thread=False)
@@ -42,6 +42,6 @@ def graphql_page() -> Response[bytes]:
 
 # Below each page, so that the cookie of the page reads them.
 @get(["/schema/assets/{name:str}", "/graphql/assets/{name:str}"], sync_to_thread=False)
-def page_asset(request: Request[Any, Any, Any], name: str) -> Response[bytes]:
+def page_asset(request: Request[Any, Any, Any]) -> Response[bytes]:
     """A script or a style of a page."""
-    return file_response(name)
+    return file_response(request.path_params["name"])

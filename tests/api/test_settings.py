@@ -1,0 +1,65 @@
+"""Settings: read once from the environment, refused with a reason, listed in .env.example."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from api.app import create_app
+from api.settings import Settings, SettingsError
+
+ROOT = Path(__file__).parents[2]
+SECRET = "s" * 32
+
+
+def test_env_example_lists_exactly_the_settings_with_their_defaults() -> None:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    listed = dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+    assert list(listed) == [name.upper() for name in Settings.__struct_fields__]
+    assert Settings.from_env({**listed, "JWT_SECRET": SECRET}) == Settings(jwt_secret=SECRET)
+
+
+def test_every_setting_in_env_example_has_a_comment_above_its_group() -> None:
+    previous = ""
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        assert not (line and not line.startswith("#") and previous == ""), f"{line} has no comment"
+        previous = line
+
+
+def test_production_without_a_secret_is_refused() -> None:
+    with pytest.raises(SettingsError, match="JWT_SECRET is missing"):
+        Settings.from_env({"ENV": "production"})
+
+
+def test_a_secret_of_31_bytes_is_refused() -> None:
+    with pytest.raises(SettingsError, match="JWT_SECRET has 31 bytes"):
+        Settings.from_env({"JWT_SECRET": SECRET[1:]})
+
+
+def test_every_value_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"JWT_SECRET": SECRET, "PORT": "eighty", "ENV": "moon"})
+    assert "PORT is 'eighty'" in str(caught.value)
+    assert "ENV is 'moon'" in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["MAX_BODY_BYTES", "MAX_LOAN_MONTHS", "CALCULATION_THREAD_POOL_SIZE", "PORT"])
+def test_values_below_one_are_refused(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is 0"):
+        Settings.from_env({"JWT_SECRET": SECRET, name: "0"})
+
+
+def test_the_service_does_not_start_on_bad_settings() -> None:
+    with pytest.raises(SettingsError):
+        create_app(Settings(jwt_secret="short"))
+
+
+def test_a_development_secret_is_made_once_and_readable_by_its_owner_alone(tmp_path: Path) -> None:
+    folder = tmp_path / "state"
+    first = Settings.from_env({"STATE_DIR": str(folder)})
+    second = Settings.from_env({"STATE_DIR": str(folder)})
+    assert first.jwt_secret == second.jwt_secret
+    assert len(first.jwt_secret) >= 32
+    assert stat.S_IMODE((folder / "jwt_secret").stat().st_mode) == 0o600
+    assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "jwt_secret"]
+    assert (folder / ".gitignore").read_text() == "*\n"
