@@ -41,7 +41,7 @@ def vector_rate(curve: Any, period: int, age: int) -> float:
         return 0.0
     value = curve.values[min(month, len(curve.values)) - 1]
     if curve.unit in ("smm", "mdr"):
-        return value
+        return float(value)
     if curve.unit in ("cpr", "cdr"):
         return monthly(value)
     return monthly(value * (psa_cpr(month) if curve.unit == "psa" else sda_cdr(month)))
@@ -78,18 +78,20 @@ def stated_schedule(loan: Loan) -> list[float]:
     """
     with localcontext() as context:
         context.prec = 60
-        rate, paid = Decimal(loan.annual_rate / 12), Decimal(loan.payment) / Decimal(loan.balance)
+        rate, paid = Decimal(loan.annual_rate / 12), Decimal(loan.payment or 0.0) / Decimal(loan.balance)
         shares = [Decimal(1)]
         for month in range(1, loan.remaining_term):
             rolled = shares[-1] * (1 + rate) - paid
-            shares.append(shares[-1] if month <= loan.interest_only_term else max(rolled, Decimal(0)))
+            shares.append(shares[-1] if month <= interest_only_left(loan) else max(rolled, Decimal(0)))
     return [float(share) for share in shares]
 
 
 def schedule(loan: Loan) -> list[float]:
     """Contractual balance after months 0 to remaining_term, as shares of the opening one."""
-    rate, term, free = loan.annual_rate / 12, loan.remaining_term, loan.interest_only_term
-    spread = loan.amortization_term or max(term - free, 1)
+    rate, term, free = loan.annual_rate / 12, loan.remaining_term, interest_only_left(loan)
+    spread = max(term - free, 1)
+    if loan.amortization_term is not None:
+        spread = loan.amortization_term - max(age_of(loan) - loan.interest_only_term, 0)
     if loan.payment is not None and loan.balance > 0:
         return [*stated_schedule(loan), 0.0]
     shares = []
@@ -103,6 +105,10 @@ def schedule(loan: Loan) -> list[float]:
             growth = math.log1p(rate)
             shares.append(math.expm1(-left * growth) / math.expm1(-spread * growth))
     return [*shares, 0.0]
+
+
+def interest_only_left(loan: Loan) -> int:
+    return max(loan.interest_only_term - age_of(loan), 0)
 
 
 def age_of(loan: Loan) -> int:
@@ -122,7 +128,8 @@ def project_loan(loan: Loan, assumptions: Assumptions, conventions: Conventions,
         assumptions.default is not None and assumptions.default.__struct_config__.tag != "vector"
     )
     share = schedule(loan) + [0.0] * max(periods, lag)
-    performing, defaults, out = loan.balance, [0.0], {name: [] for name in FIELDS}
+    performing, defaults = loan.balance, [0.0]
+    out: Columns = {name: [] for name in FIELDS}
 
     def ratio(later: int, earlier: int) -> float:
         return share[later] / share[earlier] if share[earlier] > 0 else 0.0

@@ -1,6 +1,7 @@
 """Analytics against hand calculations, against each other, and where there is no answer."""
 
 import datetime
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -91,12 +92,12 @@ def test_mortgage_and_bond_yield_are_inverse(rate: float) -> None:
 
 
 def test_duration_and_convexity_are_derivatives_of_the_price() -> None:
-    flows = engine_cashflow = np.linspace(5.0, 1.0, 180)
+    flows = np.linspace(5.0, 1.0, 180)
     times, step = analytics.payment_times(180, delay_days=24), 1e-4
     low, mid, high = (analytics.price(flows, times, 0.07 + shift) for shift in (-step, 0, step))
     slope, curve = (low - high) / (2 * step * mid), (low - 2 * mid + high) / (step**2 * mid)
-    assert analytics.modified_duration(engine_cashflow, times, 0.07) == pytest.approx(slope, rel=1e-6)
-    assert analytics.convexity(engine_cashflow, times, 0.07) == pytest.approx(curve, rel=1e-5)
+    assert analytics.modified_duration(flows, times, 0.07) == pytest.approx(slope, rel=1e-6)
+    assert analytics.convexity(flows, times, 0.07) == pytest.approx(curve, rel=1e-5)
 
 
 def test_macaulay_duration_of_one_flow_is_its_time() -> None:
@@ -149,7 +150,7 @@ def test_implied_smm_of_impossible_factors_is_an_error(factor: float, scheduled:
 
 
 @pytest.mark.parametrize("speed", [analytics.implied_psa, analytics.implied_abs])
-def test_speeds_need_an_age_from_one(speed) -> None:
+def test_speeds_need_an_age_from_one(speed: Callable[[float, int], float]) -> None:
     with pytest.raises(engine.InvalidInput, match="1-based age"):
         speed(0.01, 0)
 
