@@ -20,9 +20,9 @@ Where = Callable[[str, int], str]
 class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     """Validated columns, all of shape (loans,).
 
-    term, age, interest_only, amortization_term are int32 months (age 0 for a loan that has paid nothing yet,
-    amortization_term 0 where it follows from the term); amortization indexes AMORTIZATIONS; payment is NaN
-    where it is to be computed; group indexes `groups`, -1 for none.
+    term, age, interest_only, amortization_term are int32 months, the last two counted from the cut-off (age 0 for a
+    loan that has paid nothing yet, amortization_term 0 where it follows from the term); amortization indexes
+    AMORTIZATIONS; payment is NaN where it is to be computed; group indexes `groups`, -1 for none.
     """
 
     balance: NDArray[np.float64]
@@ -162,8 +162,11 @@ def validate(columns: dict[str, Any], n: int, where: Where) -> LoanArrays:
     group, groups = check.groups()
     if not check.problems:
         age = implied_age(columns, original, age, term)
-        spread = given_or_zero(columns["amortization_term"], spread)
-        check_terms(check, term, interest_only, spread, payment, amortization)
+        amortizing = given_or_zero(columns["amortization_term"], spread)
+        free, spread = terms_left(interest_only, amortizing, age)
+        check_terms(check, term, age, interest_only, free, amortizing, spread)
+        check_stated(check, payment, amortization)
+        interest_only = free
     if check.problems:
         raise TapeError(check.problems)
     return LoanArrays(
@@ -200,26 +203,41 @@ def implied_age(
     return np.where(no_age, implied, age).astype(np.int32)
 
 
+def terms_left(
+    interest_only: NDArray[np.int32], amortizing: NDArray[np.int32], age: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The interest-only months and the months of amortization still to come, the latter 0 where not stated."""
+    if interest_only.strides == (0,) and amortizing.strides == (0,) and not interest_only.any() | amortizing.any():
+        return interest_only, amortizing
+    spent = np.maximum(age - interest_only, 0)
+    return np.maximum(interest_only - age, 0), np.where(amortizing > 0, amortizing - spent, 0).astype(np.int32)
+
+
 def check_terms(
     check: Checks,
     term: NDArray[np.int32],
+    age: NDArray[np.int32],
     interest_only: NDArray[np.int32],
+    free: NDArray[np.int32],
+    amortizing: NDArray[np.int32],
     spread: NDArray[np.int32],
-    payment: NDArray[np.float64],
-    amortization: NDArray[np.int8],
 ) -> None:
-    """Reports terms that contradict one another."""
-    rules = (
-        ("interest_only_term", interest_only, interest_only > term, "the remaining term, {0} months, at most"),
-        ("amortization_term", spread, (spread > 0) & (spread < term - interest_only),
-         "{1} months at least, those left after the interest-only ones (longer leaves a balloon)"),
-    )  # fmt: skip
-    for name, value, wrong, allowed in rules:
-        for i in np.flatnonzero(wrong)[:MAX_PROBLEMS]:
-            limits = allowed.format(term[i], term[i] - interest_only[i])
-            check.report(name, int(i), f"is {value[i]}; expected {limits}")
-    if payment.strides != (0,) or (len(payment) and not np.isnan(payment[0])):
-        level = AMORTIZATIONS.index("level_pay")
-        for i in np.flatnonzero(~np.isnan(payment) & (amortization != level))[:MAX_PROBLEMS]:
-            kind = AMORTIZATIONS[amortization[i]]
-            check.report("payment", int(i), f"is stated on a {kind} loan; only level_pay takes one")
+    """Reports terms that contradict one another. free, spread: what is left of interest_only and amortizing."""
+    for i in np.flatnonzero(free > term)[:MAX_PROBLEMS]:
+        limit = term[i] + age[i]
+        message = f"is {interest_only[i]}; expected {limit} months at most, the age and the remaining term"
+        check.report("interest_only_term", int(i), message)
+    for i in np.flatnonzero((amortizing > 0) & (spread < term - free))[:MAX_PROBLEMS]:
+        least = term[i] - free[i] + amortizing[i] - spread[i]
+        message = f"is {amortizing[i]}; expected {least} months at least, to maturity (longer leaves a balloon)"
+        check.report("amortization_term", int(i), message)
+
+
+def check_stated(check: Checks, payment: NDArray[np.float64], amortization: NDArray[np.int8]) -> None:
+    """Reports payments stated on loans that do not take one."""
+    if payment.strides == (0,) and (len(payment) == 0 or np.isnan(payment[0])):
+        return
+    level = AMORTIZATIONS.index("level_pay")
+    for i in np.flatnonzero(~np.isnan(payment) & (amortization != level))[:MAX_PROBLEMS]:
+        kind = AMORTIZATIONS[amortization[i]]
+        check.report("payment", int(i), f"is stated on a {kind} loan; only level_pay takes one")

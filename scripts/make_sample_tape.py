@@ -54,9 +54,10 @@ def sample_rows() -> list[str]:
         paid = paid_share(amortization, age, term, rate / 12, io_months, amortizing)
         for k in range(n):
             months = f"{term - age[k]},{term},{age[k]}"
-            lead, spread_over = max(io_months - age[k], 0), amortizing - age[k] if amortizing else ""
             left = balance[k] * (1 - paid[k])
-            rows.append(f"{group},{amortization},{left:.2f},{rate[k]:.5f},{months},{fee:g},{lead},{spread_over}")
+            rows.append(
+                f"{group},{amortization},{left:.2f},{rate[k]:.5f},{months},{fee:g},{io_months},{amortizing or ''}"
+            )
     mixed = random.permutation(len(rows))
     return [f"L{i + 1:05d},{rows[k]}" for i, k in enumerate(mixed)]
 
