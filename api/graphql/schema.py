@@ -11,7 +11,14 @@ import anyio.to_thread
 import msgspec
 import strawberry
 from graphql import GraphQLError
-from strawberry.extensions import MaxAliasesLimiter, MaxTokensLimiter, QueryDepthLimiter
+from strawberry.extensions import (
+    AddValidationRules,
+    MaxAliasesLimiter,
+    MaxTokensLimiter,
+    ParserCache,
+    QueryDepthLimiter,
+    ValidationCache,
+)
 from strawberry.types import ExecutionContext, Info
 from strawberry.types.nodes import SelectedField, Selection
 
@@ -201,12 +208,20 @@ class CashflowSchema(strawberry.Schema):
                 logger.error("unhandled error", exc_info=error.original_error)
 
 
+# Made once: the cache of validated queries is keyed by the rules themselves.
+LIMITS = [
+    *QueryDepthLimiter(max_depth=MAX_DEPTH).validation_rules,
+    *MaxAliasesLimiter(max_alias_count=MAX_ALIASES).validation_rules,
+]
+# A front end sends the same few queries: parsed and validated once each. Extensions carry the state of one request,
+# so each request has its own; the caches behind them are shared.
 schema = CashflowSchema(
     query=Query,
     config=config(),
     extensions=[
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
-        lambda: QueryDepthLimiter(max_depth=MAX_DEPTH),
-        lambda: MaxAliasesLimiter(max_alias_count=MAX_ALIASES),
+        lambda: AddValidationRules(LIMITS),
+        lambda: ParserCache(maxsize=256),
+        lambda: ValidationCache(maxsize=256),
     ],
 )

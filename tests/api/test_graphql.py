@@ -1,7 +1,9 @@
 """GraphQL: the same numbers as the engine, only the columns selected, typed errors, limits on queries."""
 
+import asyncio
 from typing import Any
 
+import httpx
 import msgspec
 import pytest
 from litestar import Litestar
@@ -236,6 +238,27 @@ def test_a_body_that_is_no_operation_is_a_problem(client: Client, bearer: Header
     response = client.post("/graphql", content=content, headers={**bearer, "content-type": "application/json"})
     assert response.status_code == 400
     assert response.headers["content-type"] == "application/problem+json"
+
+
+def test_a_query_too_long_to_keep_is_refused(client: Client, bearer: Headers) -> None:
+    query = {"query": '{ __type(name: "' + "x" * 50_000 + '") { name } }'}
+    response = client.post("/graphql", json=query, headers=bearer)
+    assert response.status_code == 400
+    assert "variables" in response.json()["detail"]
+
+
+def test_queries_at_the_same_time_do_not_mix(app: Litestar, bearer: Headers, body: dict[str, Any]) -> None:
+    fields = [field.name for field in FIELDS]
+
+    async def ask_all() -> list[Any]:
+        transport = httpx.ASGITransport(app=app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test", headers=bearer) as client:
+            query = "query ($r: ProjectionRequestInput!) {{ projection(request: $r) {{ columns {{ {} }} }} }}"
+            operations = [{"query": query.format(name), "variables": {"r": body}} for name in fields * 3]
+            return await asyncio.gather(*(client.post("/graphql", json=operation) for operation in operations))
+
+    for field, response in zip(fields * 3, asyncio.run(ask_all()), strict=True):
+        assert response.json()["data"]["projection"]["columns"] == {field: expected(body, field)[field].tolist()}
 
 
 def test_a_body_of_another_media_type_is_415(client: Client, bearer: Headers) -> None:
