@@ -74,6 +74,9 @@ def as_refusal(error: Exception) -> Refusal:
             return input_refusal(error)
         case msgspec.DecodeError():
             return decode_refusal(error)
+        case RecursionError():
+            # Nothing recurses but over the values of a body.
+            return Refusal(400, "The body is nested too deeply.")
         case HTTPException():
             detail = PLAINER.get(error.status_code, error.detail)
             return Refusal(error.status_code, detail, headers=dict(error.headers or {}))

@@ -5,6 +5,7 @@ What GraphQL cannot say (a list or one value, a name or a Struct, a mapping) is 
 turned back into plain objects and decoded by msgspec, so faults carry the paths that REST gives them.
 """
 
+import datetime
 import enum
 from typing import Any, NewType, Optional
 
@@ -56,6 +57,8 @@ def input_type(owner: str, name: str, kind: inspect.Type) -> Any:
             return int
         case inspect.StrType():
             return str
+        case inspect.DateType():
+            return datetime.date
         case inspect.LiteralType(values=values):
             return choice(name, tuple(values), f"One of the values of `{name}`.")
         case inspect.StructType():

@@ -104,6 +104,12 @@ def test_every_field_of_the_engine_is_a_column_a_row_and_a_total(ask: Asker, bod
     assert found["summary"]["totals"][field] == (pytest.approx(column.sum()) if is_flow else None)
 
 
+def test_dates_are_read_as_rest_reads_them(ask: Asker, body: dict[str, Any]) -> None:
+    request = {**body, "cutoff_date": "2026-01-31"}
+    answer = ask("columns { interest }", request)
+    assert answer["data"]["projection"]["columns"]["interest"] == expected(request, "interest")["interest"].tolist()
+
+
 def test_scenarios_answer_each_by_name(ask: Asker, scenarios_body: dict[str, Any]) -> None:
     answer = ask("scenarios { name columns { balance } summary { totals { interest } } }", scenarios_body)
     cashflows = expected(scenarios_body, "balance", "interest")
@@ -233,7 +239,9 @@ def test_limits_say_which_they_are(ask: Asker, query: str, word: str) -> None:
     assert word in ask.run({"query": query}, 400)["errors"][0]["message"].lower()
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"variables": {}}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b'{"variables": {}}', b'{"query":"","variables":{"a":' + b"[" * 100_000]
+)
 def test_a_body_that_is_no_operation_is_a_problem(client: Client, bearer: Headers, content: bytes) -> None:
     response = client.post("/graphql", content=content, headers={**bearer, "content-type": "application/json"})
     assert response.status_code == 400

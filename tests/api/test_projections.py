@@ -169,6 +169,14 @@ def test_a_value_of_the_wrong_type_is_400_with_its_path(client: Client, bearer: 
     ]
 
 
+@pytest.mark.parametrize("depth", [400, 2000, 100_000])
+def test_a_body_nested_too_deeply_is_refused(client: Client, bearer: Headers, depth: int) -> None:
+    deep = '{"groups":{"A":' * depth + "{}" + "}}" * depth
+    content = '{"tape":{"columns":{"balance":1,"annual_rate":0,"remaining_term":1}},"assumptions":' + deep + "}"
+    response = client.post(URL, content=content, headers={**bearer, "content-type": "application/json"})
+    assert_problem(response, 422 if depth == 400 else 400)
+
+
 def test_an_unknown_name_is_400(client: Client, bearer: Headers, body: dict[str, Any]) -> None:
     problem = assert_problem(client.post(URL, json={**body, "field": ["loss"]}, headers=bearer), 400)
     assert "field" in problem["detail"]
