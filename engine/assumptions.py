@@ -60,17 +60,31 @@ class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Choices of the market; the defaults are the preset `sifma`.
 
     prepayment_base: gross prepays SMM of the opening balance less scheduled principal, net_of_defaults takes
-    the new defaults off first. final_defaults: stop_before_maturity has no new defaults in a loan's last
+    the new defaults off first, opening_net_of_defaults prepays before scheduled principal, which survivors pay last.
+    interest_base: less_defaults has prepaying loans pay a full month's interest, survivors has them pay none.
+    period_length: equal_months makes a CPR or CDR a monthly rate by 1-(1-annual)^(1/12), actual_days by
+    1-(1-annual)^(days/365) with the days of each period from the request's cutoff_date; rates by age and monthly
+    rates stay as they are. final_defaults: stop_before_maturity has no new defaults in a loan's last
     `recovery_lag` months (vectors, which state each month, are taken as they are), continue lets them run on.
     servicing_fee_base: the opening performing balance, or that and the balance in foreclosure.
     """
 
-    prepayment_base: Literal["gross", "net_of_defaults"] = "gross"
+    prepayment_base: Literal["gross", "net_of_defaults", "opening_net_of_defaults"] = "gross"
+    interest_base: Literal["less_defaults", "survivors"] = "less_defaults"
+    period_length: Literal["equal_months", "actual_days"] = "equal_months"
     final_defaults: Literal["stop_before_maturity", "continue"] = "stop_before_maturity"
     servicing_fee_base: Literal["performing", "total"] = "performing"
 
 
-PRESETS: dict[str, Conventions] = {"sifma": Conventions()}
+PRESETS: dict[str, Conventions] = {
+    "sifma": Conventions(),
+    "opening_actual": Conventions(
+        prepayment_base="opening_net_of_defaults",
+        interest_base="survivors",
+        period_length="actual_days",
+        final_defaults="continue",
+    ),
+}
 
 
 class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -1,5 +1,6 @@
 """Resolves a request's scenarios into the monthly rate tables and rules that the core reads."""
 
+import datetime
 from collections.abc import Sequence
 
 import msgspec
@@ -8,11 +9,12 @@ from numpy.typing import NDArray
 
 from engine import _core
 from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
-from engine.curves import Curve, Vector
+from engine.curves import Curve, Rates, Vector
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.request import ProjectionRequest
 
+PREPAYMENT_BASES = ("gross", "net_of_defaults", "opening_net_of_defaults")
 ADVANCING = ("none", "interest", "principal_and_interest")
 
 
@@ -48,22 +50,41 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays) -> Behaviour:
     months = int(loans.term.max()) + longest_lag if len(loans) else 0
     by_age = any(curve.by_age for each in every for curve in (each.prepayment, each.default) if curve is not None)
     ages = np.arange(1, months + (int(loans.age.max()) if len(loans) and by_age else 0) + 2, dtype=np.int64)
+    days = days_of_periods(request.cutoff_date, len(ages)) if conventions.period_length == "actual_days" else None
     rules = np.zeros((len(sets), len(sets[0])), dtype=_core.RULES)
     shape = (len(sets), len(sets[0]), len(ages) + 1)
     smm, mdr = np.zeros(shape), np.zeros(shape)
     for s, row in enumerate(sets):
         for k, each in enumerate(row):
             rules[s, k] = rule_of(each, conventions)
-            mdr[s, k, 1:] = monthly(each.default, ages)
-            smm[s, k, 1:] = monthly(each.prepayment, ages)
+            mdr[s, k, 1:] = monthly(each.default, ages, days)
+            smm[s, k, 1:] = monthly(each.prepayment, ages, days)
     return Behaviour(
         smm=smm, mdr=mdr, rules=rules, set_of_group=set_of_group, scenarios=len(sets), by_age=by_age,
         stops=bool(rules["stop"].any()), longest_lag=longest_lag,
     )  # fmt: skip
 
 
-def monthly(curve: Curve | None, ages: NDArray[np.int64]) -> NDArray[np.float64] | float:
-    return 0.0 if curve is None else curve.monthly(ages)
+def monthly(curve: Curve | None, ages: NDArray[np.int64], days: NDArray[np.int64] | None) -> Rates | float:
+    """Rates of each period or age; annual rates of a period by its days of 365 where days are given."""
+    if curve is None:
+        return 0.0
+    rates = curve.monthly(ages)
+    if days is None or not curve.is_annual:
+        return rates
+    return 1 - np.power(1 - rates, 12 * days / 365)
+
+
+def days_of_periods(cutoff: datetime.date | None, periods: int) -> NDArray[np.int64]:
+    """Days from each payment date to the next, the first from the cut-off; the day is clipped to the month's end."""
+    if cutoff is None:
+        message = "is missing; the actual days of period_length count from it"
+        raise AssumptionError([Problem("cutoff_date", message)])
+    months = np.datetime64(cutoff, "M") + np.arange(periods + 1)
+    last = (months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")
+    day = np.minimum(last.astype(np.int64), cutoff.day) - 1
+    days: NDArray[np.int64] = np.diff(months.astype("datetime64[D]").astype(np.int64) + day)
+    return days
 
 
 def rule_of(each: Assumptions, conventions: Conventions) -> tuple[float | int, ...]:
@@ -82,7 +103,8 @@ def rule_of(each: Assumptions, conventions: Conventions) -> tuple[float | int, .
         each.default is not None and each.default.by_age,
         stop,
         conventions.servicing_fee_base == "total",
-        conventions.prepayment_base == "net_of_defaults",
+        PREPAYMENT_BASES.index(conventions.prepayment_base),
+        conventions.interest_base == "survivors",
     )
 
 

@@ -40,6 +40,11 @@ class Curve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
         """Whether the curve is read at the loan's age rather than at the period."""
         return False
 
+    @property
+    def is_annual(self) -> bool:
+        """Whether it states annual rates by period, which conventions turn into a period's rate."""
+        return False
+
     def monthly(self, age: Ages) -> Rates:
         """Monthly rates at 1-based ages (or periods), float64 of the shape of `age`."""
         raise AssertionError(f"{type(self).__name__} has no monthly()")
@@ -64,6 +69,10 @@ class Cpr(Curve, frozen=True, tag="cpr"):
     """Constant prepayment rate a year."""
 
     rate: float
+
+    @property
+    def is_annual(self) -> bool:
+        return True
 
     def monthly(self, age: Ages) -> Rates:
         return np.full(age.shape, monthly_from_annual(self.rate), dtype=np.float64)
@@ -175,6 +184,10 @@ class Vector(Curve, frozen=True, tag="vector"):
     @property
     def by_age(self) -> bool:
         return self.by == "age"
+
+    @property
+    def is_annual(self) -> bool:
+        return self.unit in ("cpr", "cdr") and self.by == "period"
 
     def monthly(self, age: Ages) -> Rates:
         values = np.asarray(self.values, dtype=np.float64)

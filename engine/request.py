@@ -1,5 +1,6 @@
 """The projection request: one Struct for Python, JSON, MessagePack and GraphQL variables."""
 
+import datetime
 from typing import Literal
 
 import msgspec
@@ -14,6 +15,7 @@ class ProjectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     scenarios: each is projected on the same tape; none means one projection under `assumptions`.
     conventions: a preset's name or the Struct. level: what the columns are summed over. fields: output columns
     (engine.FIELD_NAMES), none for the standard twelve. periods: months to project, none for the last flow.
+    cutoff_date: where period 1 begins; needed where conventions count actual days.
     """
 
     tape: Tape
@@ -23,3 +25,4 @@ class ProjectionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
     level: Literal["pool", "group", "loan"] = "pool"
     fields: list[str] | None = None
     periods: int | None = None
+    cutoff_date: datetime.date | None = None

@@ -52,6 +52,9 @@ cdef enum:
 cdef enum:
     ADVANCE_NONE, ADVANCE_INTEREST, ADVANCE_ALL
 
+cdef enum:
+    GROSS, NET_OF_DEFAULTS, OPENING_NET
+
 # Columns of `runs` and of `behaviour`, and rows of the prepared vectors.
 cdef enum:
     RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT, RUN_MONTHS
@@ -66,10 +69,12 @@ cdef packed struct Rules:
     int by_age_default
     int stop
     int fee_on_total
-    int net
+    int prepayment_base
+    int on_survivors
 
 RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("by_age_prepayment", "i4"),
-                  ("by_age_default", "i4"), ("stop", "i4"), ("fee_on_total", "i4"), ("net", "i4")])
+                  ("by_age_default", "i4"), ("stop", "i4"), ("fee_on_total", "i4"), ("prepayment_base", "i4"),
+                  ("on_survivors", "i4")])
 
 
 def prepare(const double[:] balance, const double[:] rate, const double[:] fee, const double[:] payment,
@@ -144,34 +149,37 @@ cdef void stated_terms(double balance, double r, double rate, double stated, int
 
 
 cdef struct Behaviour:
-    # each [0 .. months]: surviving, defaulting, in foreclosure, paid as scheduled, prepaid
+    # each [0 .. months]: surviving, defaulting, in foreclosure, paying as scheduled, prepaid, paying interest
     double *alive
     double *default
     double *foreclosure
     double *kept
     double *prepaid
+    double *paying
 
 
 cdef void behave(const Rules *rules, const double *smm, const double *mdr, long age, long term, long months,
                  Behaviour b) noexcept nogil:
     """OUT b: what all loans of a run share, months 0 .. months. smm, mdr: by age or period, entry j is month j."""
     cdef long t, j, lag = rules.lag, stop = term - lag if rules.stop else months
-    cdef double s, m, alive = 1
+    cdef double s, m, left, alive = 1
     cdef const double *prepay = smm + (age if rules.by_age_prepayment else 0)
     cdef const double *fail = mdr + (age if rules.by_age_default else 0)
     b.alive[0] = 1
-    b.default[0] = b.kept[0] = b.prepaid[0] = 0
+    b.default[0] = b.kept[0] = b.prepaid[0] = b.paying[0] = 0
     for t in range(1, months + 1):
         m = fail[t] if t <= stop else 0
-        s = prepay[t] * (1 - m) if rules.net else prepay[t]
+        s = prepay[t] if rules.prepayment_base == GROSS else prepay[t] * (1 - m)
         if s > 1 - m:
             s = 1 - m
         b.default[t] = alive * m
-        b.kept[t] = alive * (1 - m)
         b.prepaid[t] = alive * s
-        alive = alive * (1 - m - s)
-        if alive < 0:
-            alive = 0
+        left = alive * (1 - m - s)
+        if left < 0:
+            left = 0
+        b.kept[t] = left if rules.prepayment_base == OPENING_NET else alive * (1 - m)
+        b.paying[t] = left if rules.on_survivors else alive * (1 - m)
+        alive = left
         b.alive[t] = alive
     window(b.default, b.foreclosure, lag, months)
 
@@ -202,6 +210,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     cdef long t, lag = rules.lag, first = lag + 1
     cdef bint amortises = rules.advancing == ADVANCE_ALL
     cdef double *out
+    cdef const double *base
     cdef double *held = scratch
     cdef double *held_interest = scratch + months + 1
     if row[BALANCE] != NULL:
@@ -214,8 +223,9 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
             out[t - 1] = c.balance[t - 1] * b.default[t]
     if row[PREPAYMENT] != NULL:
         out = row[PREPAYMENT]
+        base = c.balance - 1 if rules.prepayment_base == OPENING_NET else c.balance
         for t in range(1, months + 1):
-            out[t - 1] = c.balance[t] * b.prepaid[t]
+            out[t - 1] = base[t] * b.prepaid[t]
     if row[ADVANCED_PRINCIPAL] != NULL:
         out = row[ADVANCED_PRINCIPAL]
         for t in range(1, months + 1):
@@ -228,7 +238,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
         out = row[EXPECTED_PRINCIPAL]
         for t in range(1, months + 1):
             out[t - 1] = (c.balance[t - 1] - c.balance[t]) * (
-                b.kept[t] + (b.foreclosure[t] if amortises else b.default[t]))
+                b.alive[t - 1] + (b.foreclosure[t] - b.default[t] if amortises else 0))
     emit_liquidation(rules, c, b, months, row)
     emit_foreclosure(rules, c, b, months, held, row[FORECLOSURE])
     emit_interest(rules, c, b, months, held, held_interest, row)
@@ -329,10 +339,10 @@ cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long m
     if interest != NULL:
         if advanced:
             for t in range(1, months + 1):
-                interest[t - 1] = c.interest[t - 1] * b.alive[t - 1] + defaulted[t - 1]
+                interest[t - 1] = c.interest[t - 1] * (b.paying[t] + b.default[t]) + defaulted[t - 1]
         else:
             for t in range(1, months + 1):
-                interest[t - 1] = c.interest[t - 1] * b.kept[t]
+                interest[t - 1] = c.interest[t - 1] * b.paying[t]
     if fee != NULL:
         for t in range(1, months + 1):
             fee[t - 1] = c.fees[t - 1] * b.alive[t - 1]
@@ -379,7 +389,7 @@ cdef struct Work:
 
 
 cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil:
-    cdef long n = months + 2, parts = 4 + 5 + 2 + N_FIELDS + (LANES if lanes else 0)
+    cdef long n = months + 2, parts = 4 + 6 + 2 + N_FIELDS + (LANES if lanes else 0)
     cdef double *p
     w.memory = <double *>calloc(parts * n + LANES * RING * (max_lag + 1), sizeof(double))
     if w.memory == NULL:
@@ -387,8 +397,9 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     p = w.memory
     w.balance, w.interest, w.fees, w.capped = p, p + n, p + 2 * n, p + 3 * n
     w.b.alive, w.b.default, w.b.foreclosure = p + 4 * n, p + 5 * n, p + 6 * n
-    w.b.kept, w.b.prepaid, w.scratch = p + 7 * n, p + 8 * n, p + 9 * n
-    w.rows = p + 11 * n
+    w.b.kept, w.b.prepaid, w.b.paying = p + 7 * n, p + 8 * n, p + 9 * n
+    w.scratch = p + 10 * n
+    w.rows = p + 12 * n
     w.lanes = w.rows + N_FIELDS * n
     w.ring = w.lanes + (LANES * n if lanes else 0)
     return 1

@@ -71,6 +71,20 @@ def rate_of(curve: Any, period: int, age: int) -> float:
     return 0.0 if curve is None else CURVES[curve.__struct_config__.tag](curve, period, age)
 
 
+def age_of(loan: Loan) -> int:
+    if loan.age is not None:
+        return loan.age
+    return 0 if loan.original_term is None else loan.original_term - loan.remaining_term
+
+
+def terms_left(loan: Loan) -> tuple[int, int]:
+    """Months to come that pay interest only, and months over which principal is spread after them."""
+    age, free = age_of(loan), max(loan.interest_only_term - age_of(loan), 0)
+    if loan.amortization_term is None:
+        return free, max(loan.remaining_term - free, 1)
+    return free, loan.amortization_term - max(age - loan.interest_only_term, 0)
+
+
 def stated_schedule(loan: Loan) -> list[float]:
     """Balances after months 0 to remaining_term - 1 of a loan with a stated payment, as shares of the opening one.
 
@@ -79,19 +93,16 @@ def stated_schedule(loan: Loan) -> list[float]:
     with localcontext() as context:
         context.prec = 60
         rate, paid = Decimal(loan.annual_rate / 12), Decimal(loan.payment or 0.0) / Decimal(loan.balance)
-        shares = [Decimal(1)]
+        shares, free = [Decimal(1)], terms_left(loan)[0]
         for month in range(1, loan.remaining_term):
             rolled = shares[-1] * (1 + rate) - paid
-            shares.append(shares[-1] if month <= interest_only_left(loan) else max(rolled, Decimal(0)))
+            shares.append(shares[-1] if month <= free else max(rolled, Decimal(0)))
     return [float(share) for share in shares]
 
 
 def schedule(loan: Loan) -> list[float]:
     """Contractual balance after months 0 to remaining_term, as shares of the opening one."""
-    rate, term, free = loan.annual_rate / 12, loan.remaining_term, interest_only_left(loan)
-    spread = max(term - free, 1)
-    if loan.amortization_term is not None:
-        spread = loan.amortization_term - max(age_of(loan) - loan.interest_only_term, 0)
+    rate, term, (free, spread) = loan.annual_rate / 12, loan.remaining_term, terms_left(loan)
     if loan.payment is not None and loan.balance > 0:
         return [*stated_schedule(loan), 0.0]
     shares = []
@@ -105,16 +116,6 @@ def schedule(loan: Loan) -> list[float]:
             growth = math.log1p(rate)
             shares.append(math.expm1(-left * growth) / math.expm1(-spread * growth))
     return [*shares, 0.0]
-
-
-def interest_only_left(loan: Loan) -> int:
-    return max(loan.interest_only_term - age_of(loan), 0)
-
-
-def age_of(loan: Loan) -> int:
-    if loan.age is not None:
-        return loan.age
-    return 0 if loan.original_term is None else loan.original_term - loan.remaining_term
 
 
 def project_loan(loan: Loan, assumptions: Assumptions, conventions: Conventions, periods: int) -> Columns:
@@ -143,12 +144,15 @@ def project_loan(loan: Loan, assumptions: Assumptions, conventions: Conventions,
         keep = ratio(i, i - 1)
         mdr = 0.0 if stops and i > term - lag else rate_of(assumptions.default, i, age_of(loan) + i)
         smm = rate_of(assumptions.prepayment, i, age_of(loan) + i)
-        smm = smm * (1 - mdr) if conventions.prepayment_base == "net_of_defaults" else min(smm, 1 - mdr)
+        smm = min(smm, 1 - mdr) if conventions.prepayment_base == "gross" else smm * (1 - mdr)
+        prepays_first = conventions.prepayment_base == "opening_net_of_defaults"
         foreclosed = in_foreclosure(i - 1) if i > 1 else 0.0
         new = performing * mdr
         defaults.append(new)
         defaulted = defaults[i - lag] if i > lag else 0.0
         liquidated = defaulted * (ratio(i - 1, i - 1 - lag) if advances_principal and i > lag else 1.0)
+        survivors = performing * (1 - mdr - smm)
+        paying = survivors if conventions.interest_base == "survivors" else performing - new
         held = math.fsum((new, foreclosed, -liquidated)) if lag else 0.0
         amortizes = 1 - keep
         advanced_principal = held * amortizes if advances_principal else 0.0
@@ -156,10 +160,10 @@ def project_loan(loan: Loan, assumptions: Assumptions, conventions: Conventions,
         loss = min(defaulted * assumptions.severity, liquidated)
         total = conventions.servicing_fee_base == "total"
         row = {
-            "balance": performing * keep * (1 - mdr - smm),
-            "interest": (performing - new) * rate + (lost if advances_interest else 0.0),
-            "scheduled_principal": (performing - new) * amortizes + advanced_principal,
-            "prepayment": performing * keep * smm,
+            "balance": survivors * keep,
+            "interest": paying * rate + (lost if advances_interest else 0.0),
+            "scheduled_principal": (survivors if prepays_first else performing - new) * amortizes + advanced_principal,
+            "prepayment": performing * (1.0 if prepays_first else keep) * smm,
             "default": new,
             "recovery": liquidated - loss,
             "loss": loss,

@@ -66,7 +66,8 @@ ungrouped = assumed(st.none())
 assumptions = assumed(st.none() | st.dictionaries(st.sampled_from(["a", "b"]), ungrouped, min_size=1))
 conventions = st.builds(
     engine.Conventions,
-    prepayment_base=st.sampled_from(["gross", "net_of_defaults"]),
+    prepayment_base=st.sampled_from(["gross", "net_of_defaults", "opening_net_of_defaults"]),
+    interest_base=st.sampled_from(["less_defaults", "survivors"]),
     final_defaults=st.sampled_from(["stop_before_maturity", "continue"]),
     servicing_fee_base=st.sampled_from(["performing", "total"]),
 )
@@ -76,14 +77,14 @@ conventions = st.builds(
 def loans(draw: st.DrawFn) -> engine.Loan:
     term, balance, rate = draw(terms), draw(balances), draw(rates)
     kind = draw(st.sampled_from(AMORTIZATIONS))
-    interest_only = draw(st.just(0) | st.integers(0, term - 1))
+    age, original = draw(st.none() | st.integers(0, 200)), draw(st.none() | st.integers(term, term + 200))
+    spent = age if age is not None else original - term if original is not None else 0
+    interest_only = draw(st.just(0) | st.integers(0, spent + term - 1))
     spread = payment = None
     shape = draw(st.sampled_from(["plain", "balloon", "stated"]))
-    age, original = draw(st.none() | st.integers(0, 200)), draw(st.none() | st.integers(term, 900))
-    seasoned = age if age is not None else (original or term) - term
     if shape == "balloon" and kind != "bullet":
         # What is left of it must reach maturity: from origination that is the age and the remaining term.
-        spread = draw(st.integers(term + max(seasoned - interest_only, 0), 1200))
+        spread = draw(st.integers(term + max(spent - interest_only, 0), 1000))
     if shape == "stated" and kind == "level_pay" and balance > 0:
         # From just above the interest, which leaves a balloon, to thrice the level payment, which pays off early.
         level = analytics.level_payment(balance, rate, term)
