@@ -3,6 +3,7 @@
 project(ProjectionRequest(tape=Tape.from_columns(...), assumptions=Assumptions(...))) is the whole of it.
 """
 
+from engine import analytics
 from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
 from engine.cashflows import Cashflows
 from engine.curves import Abs, Cdr, Cpr, Hep, Mdr, Mhp, Psa, Sda, Smm, Vector
@@ -13,10 +14,11 @@ from engine.projection import project, project_batches
 from engine.request import ProjectionRequest
 from engine.summary import Summary, summarize
 from engine.tape import Columns, Tape
+from engine.tape_files import iter_tape, read_tape
 
 __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Cashflows", "Cdr",
     "Columns", "Conventions", "Cpr", "EngineError", "Field", "Hep", "InvalidInput", "Loan", "Mdr", "Mhp", "Problem",
     "ProjectionRequest", "Psa", "Scenario", "Sda", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Vector",
-    "project", "project_batches", "summarize",
+    "analytics", "iter_tape", "project", "project_batches", "read_tape", "summarize",
 ]  # fmt: skip

@@ -111,6 +111,8 @@ cdef void contract_terms(double balance, double r, double stated, int term, int 
         payment[0] = balance / over
         tail[0] = balance * ((over - months + 1) / over)
         return
+    if r < 1e-18:
+        r = 0  # 1 + r is 1; dividing by a rate this small would overflow
     rate = log1p(r)
     factor[0] = 1 / (1 + r)
     if stated == stated:

@@ -397,3 +397,17 @@ def test_default_lost_and_recovered_by_hand() -> None:
     }
     for name, column in expected.items():
         assert flows[name] == pytest.approx(column, abs=1e-10), name
+
+
+@pytest.mark.parametrize("payment", [None, 50.0])
+def test_a_rate_too_small_to_matter_is_as_good_as_none(payment: float | None) -> None:
+    tiny, zero = (
+        engine.project(
+            request(
+                [engine.Loan(balance=1000.0, annual_rate=rate, remaining_term=12, payment=payment)],
+                engine.Assumptions(),
+            )
+        )
+        for rate in (1e-313, 0.0)
+    )
+    assert tiny["principal"] == pytest.approx(zero["principal"], rel=1e-15)
