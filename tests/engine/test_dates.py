@@ -170,8 +170,8 @@ def test_arrays_move_like_single_dates(dates: list[datetime.date], months: int, 
                 "frequency": "annual",
                 "count": 1,
                 "convention": "following",
-                "calendar": Calendar(weekend=("Mon", "Fry")),
-            },  # type: ignore[arg-type]
+                "calendar": Calendar(weekend=("Mon", "Fry")),  # type: ignore[arg-type]
+            },
             "calendar.weekend[1]",
             "'Fri'",
         ),
