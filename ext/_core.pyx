@@ -195,6 +195,12 @@ cdef simd_void window(const double *x, double *out, long lag, long months) noexc
             out[t] = out[t] + x[t - j]
 
 
+cdef inline double repaid(double before, double after) noexcept nogil:
+    """Principal between two balances; what is within their rounding is none, so that it never turns negative."""
+    cdef double paid = before - after, rounding = 1e-15 * before
+    return paid if paid > rounding or paid < -rounding else 0
+
+
 cdef struct Contract:
     # each [0 .. months]: balance, rate x balance, fee x balance, capped loss by month of liquidation (or NULL)
     const double *balance
@@ -231,15 +237,15 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     if row[ADVANCED_PRINCIPAL] != NULL:
         out = row[ADVANCED_PRINCIPAL]
         for t in range(1, months + 1):
-            out[t - 1] = (c.balance[t - 1] - c.balance[t]) * b.foreclosure[t] if amortises else 0
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * b.foreclosure[t] if amortises else 0
     if row[SCHEDULED_PRINCIPAL] != NULL:
         out = row[SCHEDULED_PRINCIPAL]
         for t in range(1, months + 1):
-            out[t - 1] = (c.balance[t - 1] - c.balance[t]) * (b.kept[t] + (b.foreclosure[t] if amortises else 0))
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (b.kept[t] + (b.foreclosure[t] if amortises else 0))
     if row[EXPECTED_PRINCIPAL] != NULL:
         out = row[EXPECTED_PRINCIPAL]
         for t in range(1, months + 1):
-            out[t - 1] = (c.balance[t - 1] - c.balance[t]) * (
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
                 b.alive[t - 1] + (b.foreclosure[t] - b.default[t] if amortises else 0))
     emit_liquidation(rules, c, b, months, row)
     emit_foreclosure(rules, c, b, months, held, row[FORECLOSURE])
