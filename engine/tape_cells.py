@@ -1,5 +1,7 @@
 """Columns of a tape file as arrays: numbers, whole months and texts, with the row of a cell that cannot be read."""
 
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -7,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.aliases import RATE_COLUMNS, rate_divisor
-from engine.errors import TapeFileError
+from engine.errors import MAX_PROBLEMS, TapeFileError
 from engine.tape import COLUMN_NAMES
 
 if TYPE_CHECKING:
@@ -19,17 +21,29 @@ TEXT_COLUMNS = ("loan_id", "amortization", "group")
 # What a blank cell means in the columns that have a default; elsewhere a blank is NaN or None.
 BLANKS: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay"}
 BLANK_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+NO_CELLS = np.empty(0, dtype=np.intp)
 
 
 class Where(msgspec.Struct, frozen=True):
-    """Place of a column's cells, for messages."""
+    """Place of a column's cells, and the faults found so far in its file as (row, message)."""
 
     file: str
     header: str
     row: int
+    faults: list[tuple[int, str]]
 
-    def error(self, i: int, message: str) -> TapeFileError:
-        return TapeFileError(f"{self.file}, row {self.row + i + 1}, column '{self.header}' {message}")
+    def fault(self, cells: NDArray[np.intp], message: Callable[[int], str]) -> None:
+        """Notes what is wrong with the cells, up to the hundred that are told."""
+        for i in cells[:MAX_PROBLEMS].tolist():
+            row = self.row + i + 1
+            self.faults.append((row, f"{self.file}, row {row}, column '{self.header}' {message(i)}"))
+
+
+def refuse(faults: list[tuple[int, str]]) -> None:
+    """Raises TapeFileError with a line for each fault, by row, if there are any."""
+    if faults:
+        ordered = sorted(faults, key=lambda fault: fault[0])
+        raise TapeFileError("\n".join(message for _, message in ordered[:MAX_PROBLEMS]))
 
 
 def texts(ours: str, cells: Any) -> NDArray[np.object_]:
@@ -39,7 +53,8 @@ def texts(ours: str, cells: Any) -> NDArray[np.object_]:
 
     if not pa.types.is_dictionary(cells.type):
         cells = pc.dictionary_encode(pc.utf8_trim_whitespace(cells.cast(pa.string())))
-    words = np.array([word or None for word in cells.dictionary.cast(pa.string()).to_pylist()] + [None], dtype=object)
+    stored = cells.dictionary.cast(pa.string()).to_pylist()
+    words = np.array([None if word in BLANK_WORDS else word for word in stored] + [None], dtype=object)
     if ours == "amortization":
         words = np.array([tidy(word) for word in words], dtype=object)
     indices: NDArray[np.int32] = cells.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
@@ -52,48 +67,52 @@ def tidy(word: str | None) -> str:
 
 
 def numbers(ours: str, cells: Any, where: Where) -> NDArray[Any]:
-    """Cells as float64, NaN for a blank; whole numbers without a blank as int64."""
+    """Cells as float64, NaN for a blank; whole numbers without a blank as int64. Faults are noted in `where`."""
     import pyarrow as pa
+    from pyarrow import compute as pc
 
     divisor = rate_divisor(where.header) if ours in RATE_COLUMNS else 1.0
     kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        values = parsed(ours, cells.cast(pa.string()), divisor, where)
+        cells = pc.utf8_trim_whitespace(cells.cast(pa.string()))
+        values, unreadable = parsed(ours, cells, divisor)
+        where.fault(unreadable, lambda i: f"is '{cells[i].as_py()}'; expected a number")
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        values = floats(cells) / divisor
+        values, unreadable = floats(cells) / divisor, NO_CELLS
     else:
         raise TapeFileError(f"{where.file}, column '{where.header}' holds {kind}; expected numbers")
-    blank = np.isnan(values)
-    if blank.any():
-        if ours in NEEDED:
-            raise where.error(int(blank.argmax()), "is blank; every loan needs it")
-        return np.where(blank, BLANKS[ours], values) if ours in BLANKS else values
     if ours in WHOLE_COLUMNS:
-        return whole(values, where)
-    return values
+        fraction = (values != np.floor(values)) & ~np.isnan(values)
+        where.fault(np.flatnonzero(fraction), lambda i: f"is {values[i]:g}; expected whole months")
+    blank = np.isnan(values)
+    if ours in NEEDED:
+        where.fault(np.setdiff1d(np.flatnonzero(blank), unreadable), lambda i: missing(cells[i].as_py()))
+    if blank.any():
+        return np.where(blank, BLANKS[ours], values) if ours in BLANKS else values
+    return whole(values) if ours in WHOLE_COLUMNS else values
 
 
-def whole(values: NDArray[np.float64], where: Where) -> NDArray[Any]:
-    """Values as int64; a fraction is refused, a number too large for int32 is left to the validation of the tape."""
-    fraction = values != np.floor(values)
-    if fraction.any():
-        i = int(fraction.argmax())
-        raise where.error(i, f"is {values[i]:g}; expected whole months")
+def missing(cell: Any) -> str:
+    """What is wrong with a needed cell that holds no number."""
+    return "is blank; every loan needs it" if cell in (None, "") else f"is '{cell}'; every loan needs a number"
+
+
+def whole(values: NDArray[np.float64]) -> NDArray[Any]:
+    """Values as int64; a number too large for int32 is left to the validation of the tape."""
     return values.astype(np.int64) if np.abs(values).max(initial=0) < 2**31 else values
 
 
-def parsed(ours: str, cells: "pa.StringArray", divisor: float, where: Where) -> NDArray[np.float64]:
-    """Text cells as float64; rates may end in %, money may have $ and thousands commas."""
+def parsed(ours: str, cells: "pa.StringArray", divisor: float) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Trimmed text cells as float64, and which cells are no number; rates may end in %, money have $ and commas."""
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    cells = pc.utf8_trim_whitespace(cells)
     cells = pc.if_else(pc.is_in(cells, pa.array(BLANK_WORDS)), pa.scalar(None, pa.string()), cells)
     try:
-        return floats(cells) / divisor
+        return floats(cells) / divisor, NO_CELLS
     except pa.ArrowInvalid:
         pass
-    bare, percent = cells, None
+    percent = None
     if ours in RATE_COLUMNS:
         percent = pc.ends_with(cells, "%").fill_null(False).to_numpy(zero_copy_only=False)
         bare = pc.utf8_trim_whitespace(pc.replace_substring_regex(cells, r"%$", ""))
@@ -101,12 +120,14 @@ def parsed(ours: str, cells: "pa.StringArray", divisor: float, where: Where) -> 
         bare = pc.replace_substring_regex(cells, r"^\$ ?", "")
         grouped = pc.match_substring_regex(bare, r"^-?\d{1,3}(,\d{3})+(\.\d*)?$")
         bare = pc.if_else(grouped, pc.replace_substring(bare, ",", ""), bare)
-    try:
-        values = floats(bare)
-    except pa.ArrowInvalid as error:
-        i = first_unreadable(bare)
-        raise where.error(i, f"is '{cells[i].as_py()}'; expected a number") from error
-    return values / np.where(percent, 100.0, divisor) if percent is not None else values
+    bad = np.array(list(islice(unreadable(bare, 0), MAX_PROBLEMS)), dtype=np.intp)
+    if len(bad) == MAX_PROBLEMS:
+        # As many as are told: the file is refused, the cells after them are not looked at.
+        return np.zeros(len(bare)), bad
+    readable = np.ones(len(bare), dtype=bool)
+    readable[bad] = False
+    values = floats(pc.if_else(pa.array(readable), bare, pa.scalar(None, pa.string())))
+    return values / np.where(percent, 100.0, divisor) if percent is not None else values, bad
 
 
 def floats(cells: Any) -> NDArray[np.float64]:
@@ -116,16 +137,16 @@ def floats(cells: Any) -> NDArray[np.float64]:
     return np.array(cells.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False))
 
 
-def first_unreadable(cells: "pa.StringArray") -> int:
-    """Index of the first cell that does not read as a number, by halving."""
+def unreadable(cells: "pa.StringArray", first: int) -> Iterator[int]:
+    """Indices of the cells that do not read as a number, by halving. first: index of cells[0]."""
     import pyarrow as pa
 
-    low, high = 0, len(cells)
-    while high - low > 1:
-        middle = (low + high) // 2
-        try:
-            cells[low:middle].cast(pa.float64())
-            low = middle
-        except pa.ArrowInvalid:
-            high = middle
-    return low
+    try:
+        cells.cast(pa.float64())
+    except pa.ArrowInvalid:
+        if len(cells) == 1:
+            yield first
+            return
+        middle = len(cells) // 2
+        yield from unreadable(cells[:middle], first)
+        yield from unreadable(cells[middle:], first + middle)

@@ -14,10 +14,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from engine.aliases import ALIASES, column_of
 from engine.errors import TapeFileError
 from engine.tape import COLUMN_NAMES, Tape
-from engine.tape_cells import BLANK_WORDS, NEEDED, TEXT_COLUMNS, Where, numbers, texts
+from engine.tape_cells import NEEDED, TEXT_COLUMNS, Where, numbers, refuse, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,6 +30,7 @@ BATCH_SIZE = 262_144
 ENDINGS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"} | dict.fromkeys(
     (".arrow", ".arrows", ".feather", ".ipc"), "arrow"
 )
+LINE_ENDS = np.frombuffer(b"\r\n", np.uint8)
 FORMATS = ("csv", "parquet", "arrow")
 
 
@@ -140,7 +143,7 @@ class CsvTape(OpenTape):
             "convert_options": arrow_csv.ConvertOptions(
                 include_columns=self.wanted,
                 column_types=dict.fromkeys(self.wanted, pa.string()),
-                null_values=BLANK_WORDS,
+                null_values=[""],
                 strings_can_be_null=True,
             ),
         }
@@ -150,23 +153,38 @@ class CsvTape(OpenTape):
         from pyarrow import csv as arrow_csv
 
         try:
-            return arrow_csv.read_csv(self.file, **self.options())
+            table = arrow_csv.read_csv(self.file, **self.options())
         except pa.ArrowInvalid:
+            check_quotes(self.name, self.file, self.delimiter)
             # Read in one thread pyarrow numbers the row it stumbles over.
             self.file.seek(0)
-            return arrow_csv.read_csv(self.file, **self.options(threads=False))
+            table = arrow_csv.read_csv(self.file, **self.options(threads=False))
+        self.check_rows(table.num_rows)
+        return table
 
     def batches(self, size: int) -> Iterator["pa.RecordBatch"]:
         import pyarrow as pa
         from pyarrow import csv as arrow_csv
 
+        rows = 0
         try:
-            yield from arrow_csv.open_csv(self.file, **self.options())
+            for batch in arrow_csv.open_csv(self.file, **self.options()):
+                rows += batch.num_rows
+                yield batch
         except pa.ArrowInvalid:
+            check_quotes(self.name, self.file, self.delimiter)
             self.file.seek(0)
             for _ in arrow_csv.open_csv(self.file, **self.options(threads=False)):
                 pass
             raise
+        self.check_rows(rows)
+
+    def check_rows(self, rows: int) -> None:
+        """Raises TapeFileError unless every line below the header is a row: pyarrow lets a quote swallow lines."""
+        lines = count_lines(self.file) - 1
+        if lines != rows:
+            check_quotes(self.name, self.file, self.delimiter)
+            raise TapeFileError(f"{self.name} has {lines} lines below its header, of which {rows} read as loans")
 
 
 class ParquetTape(OpenTape):
@@ -262,6 +280,40 @@ def first_line(name: str, file: Any) -> str:
     return line[0]
 
 
+def count_lines(file: Any) -> int:
+    """How many lines of a text file are not empty."""
+    file.seek(0)
+    lines, at_start = 0, True
+    while chunk := file.read(1 << 22):
+        ends = np.isin(np.frombuffer(chunk, np.uint8), LINE_ENDS)
+        starts = np.concatenate([[at_start], ends[:-1]]) & ~ends
+        lines += int(np.count_nonzero(starts))
+        at_start = bool(ends[-1])
+    return lines
+
+
+def check_quotes(name: str, file: Any, delimiter: str) -> None:
+    """Raises TapeFileError at the first line that ends inside a quoted cell, if there is one."""
+    file.seek(0)
+    mark = re.escape(delimiter)
+    cell = rf'(?:"[^"]*+(?:""[^"]*+)*+"[^{mark}]*+|[^"{mark}][^{mark}]*+|)'
+    closed = re.compile(rf"{cell}(?:{mark}{cell})*+".encode())
+    row, held = 0, b""
+    while chunk := file.read(1 << 22):
+        *lines, held = re.split(rb"[\r\n]+", held + bytes(chunk))
+        for line in filter(None, lines):
+            if b'"' in line and not closed.fullmatch(line):
+                raise left_open(name, row)
+            row += 1
+    if not closed.fullmatch(held):
+        raise left_open(name, row)
+
+
+def left_open(name: str, row: int) -> TapeFileError:
+    place = f"row {row}" if row else "the header"
+    return TapeFileError(f"{name}, {place} has a quote that is not closed; expected each loan on one line")
+
+
 def choose_columns(name: str, headers: list[str], mapping: Mapping[str, str] | None) -> dict[str, str]:
     """Our column -> file column: those that `mapping` names, then our own names, then aliases."""
     mapping = mapping or {}
@@ -298,8 +350,10 @@ def listed(headers: list[str]) -> str:
 def tape_of(table: "pa.Table", opened: OpenTape, row: int) -> Tape:
     """The tape of a table of the chosen columns. row: rows of the file before the table."""
     columns: dict[str, Any] = {}
+    faults: list[tuple[int, str]] = []
     for ours, header in opened.chosen.items():
         cells = table.column(header).combine_chunks()
-        where = Where(opened.name, header, row)
+        where = Where(opened.name, header, row, faults)
         columns[ours] = texts(ours, cells) if ours in TEXT_COLUMNS else numbers(ours, cells, where)
+    refuse(faults)
     return Tape.from_columns(**columns)

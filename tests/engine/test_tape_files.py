@@ -218,6 +218,69 @@ def test_blank_needed_cell_is_refused() -> None:
     assert "row 2, column 'wam' is blank" in refused("upb,rate,wam\n1,0.05,12\n1,0.05,\n")
 
 
+def test_every_unreadable_cell_is_told_by_row() -> None:
+    message = refused("upb,rate,wam\n1,x,12\n,0.05,y\nz,0.05,1.5\n1,0.05,12\n")
+    told = [line.partition(", ")[2] for line in message.splitlines()]
+    assert sorted(told) == [
+        "row 1, column 'rate' is 'x'; expected a number",
+        "row 2, column 'upb' is blank; every loan needs it",
+        "row 2, column 'wam' is 'y'; expected a number",
+        "row 3, column 'upb' is 'z'; expected a number",
+        "row 3, column 'wam' is 1.5; expected whole months",
+    ]
+    assert [line.split(",")[0] for line in told] == ["row 1", "row 2", "row 2", "row 3", "row 3"]
+
+
+def test_a_hundred_unreadable_cells_are_told() -> None:
+    message = refused("upb,rate,wam\n" + "x,0.05,12\n" * 5000)
+    assert [f"row {i}," in line for i, line in enumerate(message.splitlines(), 1)] == [True] * 100
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "NA", "-nan"])
+def test_word_for_no_number_is_shown_where_one_is_needed(word: str) -> None:
+    assert f"row 2, column 'wam' is '{word}'; every loan needs a number" in refused(
+        f"upb,rate,wam\n1,0,1\n1,0,{word}\n"
+    )
+
+
+OPEN_QUOTES = {
+    "last": '2,0.05,12,"g,n',
+    "first": '"2,0.05,12,g,n',
+    "ignored": '2,0.05,12,g,"n',
+    "after_an_inch": '2,0.05,12,6" pipe,"n',
+    "doubled": '2,0.05,12,"g"",n',
+}
+
+
+@pytest.mark.parametrize("line", OPEN_QUOTES.values(), ids=OPEN_QUOTES)
+@pytest.mark.parametrize("rest", [20, 400_000])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_quote_that_is_not_closed_is_refused_by_its_row(line: str, rest: int, end: str, tmp_path: Path) -> None:
+    rows = ["balance,rate,wam,group,note", "1,0.05,12,g,n", "", line, *["3,0.05,12,g,n"] * rest]
+    (tmp_path / "tape.csv").write_bytes((end.join(rows) + end).encode())
+    with pytest.raises(TapeFileError, match="row 2 has a quote that is not closed"):
+        read_tape(tmp_path / "tape.csv")
+    with pytest.raises(TapeFileError, match="row 2 has a quote that is not closed"):
+        list(iter_tape(tmp_path / "tape.csv", batch_size=7000))
+
+
+def test_quote_that_a_later_quote_closes_is_refused() -> None:
+    text = 'balance,rate,wam,group\n1,0.05,12,"g\n2,0.05,12,g\n3,0.05,12,"g\n4,0.05,12,g\n'
+    assert "row 1 has a quote that is not closed" in refused(text)
+
+
+def test_quote_left_open_in_the_header_is_refused() -> None:
+    assert "the header has a quote" in refused('balance,rate,wam,"note\n1,0.05,12,g\n2,0.05,12,g\n')
+
+
+@pytest.mark.parametrize("cell", ['"a,b"', '"a ""b"", c"', '"""a"', '6" pipe', '""', '"a"b', '"a,"""'])
+def test_quotes_that_are_closed_are_read(cell: str, tmp_path: Path) -> None:
+    rows = f"1,0.05,12,{cell}\n\n" * 3
+    (tmp_path / "tape.csv").write_text(f"balance,rate,wam,group\n{rows}")
+    assert len(read_tape(tmp_path / "tape.csv")) == 3
+    assert [len(tape) for tape in iter_tape(tmp_path / "tape.csv", batch_size=2)] == [2, 1]
+
+
 def test_fraction_of_a_month_is_refused() -> None:
     assert "row 1, column 'wam' is 12.5; expected whole months" in refused("upb,rate,wam\n1,0.05,12.5\n")
 
