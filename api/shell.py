@@ -1,5 +1,6 @@
 """The `cashflow` command: project a tape at the shell, serve the API, issue tokens."""
 
+import os
 import socket
 import sys
 import time
@@ -35,6 +36,7 @@ from engine.tape import Tape
 from engine.tape_files import format_of, iter_tape, read_tape
 
 DISTRIBUTION = "credit-cashflow-engine"
+MAX_TOKEN_HOURS = 876_000
 
 
 class Refused(click.ClickException):
@@ -136,7 +138,7 @@ def project_command(tape: str, out: str | None, plot: str | None, fields: str | 
         threads=options["threads"],
         mapping=dict(options["columns"]),
     )
-    check_targets(out, plot)
+    check_targets(tape, out, plot)
     counter = Counter(output.periods)
     start = time.perf_counter()
     cashflows = run(tape, assumptions, output, counter)
@@ -156,14 +158,26 @@ def project_command(tape: str, out: str | None, plot: str | None, fields: str | 
         console.print(f"  The picture is in [bold]{plot}[/]", highlight=False)
 
 
-def check_targets(out: str | None, plot: str | None) -> None:
-    """Refuses files that could not be written, before the work is done."""
+def check_targets(tape: str, out: str | None, plot: str | None) -> None:
+    """Refuses files that could not be written or would overwrite one another, before the work is done."""
     if out is not None:
         format_of(out, TABLE_ENDINGS)
     check_plot_path(plot)
     for path in (out, plot):
         if path is not None and not Path(path).resolve().parent.is_dir():
             raise Refused(f"{path}: its folder does not exist")
+    for option, path in (("--out", out), ("--plot", plot)):
+        if path is not None and same_file(path, tape):
+            raise Refused(f"{option} is {path}, which is the tape; expected another file")
+    if out is not None and plot is not None and same_file(out, plot):
+        raise Refused(f"--out and --plot are both {out}; expected two files")
+
+
+def same_file(a: str, b: str) -> bool:
+    """Whether two paths lead to one file, by links too; neither has to exist."""
+    if os.path.exists(a) and os.path.exists(b):
+        return os.path.samefile(a, b)
+    return Path(a).resolve() == Path(b).resolve()
 
 
 def run(tape: str, assumptions: Assumptions, output: Output, counter: Counter) -> Cashflows:
@@ -245,9 +259,15 @@ def check_free(host: str, port: int) -> None:
 
 @main.command()
 @click.option("--subject", default="dev", show_default=True, help="Whom the token names.")
-@click.option("--hours", type=click.FloatRange(0, min_open=True), default=24.0, show_default=True, help="Its lifetime.")
+@click.option("--hours", type=float, default=24.0, show_default=True, help="Its lifetime.")
 def token(subject: str, hours: float) -> None:
     """Print a token that the service accepts (it is signed with JWT_SECRET)."""
+    if not subject.strip():
+        raise click.BadParameter("it is empty; expected whom the token names", param_hint="--subject")
+    # Less than a second would round to a token that is expired when printed; NaN compares false.
+    if not 1 / 3600 <= hours <= MAX_TOKEN_HOURS:
+        message = f"{hours:g} is no lifetime; expected hours from a second to {MAX_TOKEN_HOURS:,} (a hundred years)"
+        raise click.BadParameter(message, param_hint="--hours")
     click.echo(issue_token(Settings.from_env(), subject, timedelta(hours=hours)))
 
 

@@ -179,6 +179,50 @@ def test_bad_option_is_refused_with_what_is_allowed(arguments: tuple[str, ...], 
     assert message in refused("project", tape, *arguments)
 
 
+@pytest.mark.parametrize("option", ["--out", "--plot"])
+@pytest.mark.parametrize("way", ["same", "relative", "symbolic_link", "hard_link", "link_is_the_tape"])
+def test_tape_is_not_overwritten(option: str, way: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # --plot wants a picture's ending, so the tape and the target are told apart by links for it.
+    ending = "csv" if option == "--out" else "png"
+    tape, target = tmp_path / "tape.csv", tmp_path / f"target.{ending}"
+    tape.write_text(TAPE)
+    given: tuple[object, object] = (tape, target)
+    match way:
+        case "same" | "relative":
+            tape.rename(target)
+            tape = target
+            monkeypatch.chdir(tmp_path)
+            given = (tape, tape if way == "same" else f"./{tape.name}")
+        case "symbolic_link":
+            target.symlink_to(tape)
+        case "hard_link":
+            target.hardlink_to(tape)
+        case "link_is_the_tape":
+            tape.rename(target)
+            tape.symlink_to(target)
+    assert f"{option} is {given[1]}, which is the tape" in refused("project", given[0], option, given[1])
+    assert tape.read_text() == TAPE
+
+
+def test_columns_and_picture_in_one_file_are_refused(tape: Path, tmp_path: Path) -> None:
+    (tmp_path / "flows.png").symlink_to(tmp_path / "flows.csv")
+    message = refused("project", tape, "--out", tmp_path / "flows.csv", "--plot", tmp_path / "flows.png")
+    assert "--out and --plot are both" in message
+    assert not (tmp_path / "flows.csv").exists()
+
+
+def test_every_unreadable_cell_of_the_tape_is_told(tmp_path: Path) -> None:
+    (tmp_path / "tape.csv").write_text(TAPE + "x,0.05,12,0,a\n1,y,12,0,a\n")
+    message = refused("project", tmp_path / "tape.csv")
+    assert "row 3, column 'upb' is 'x'" in message
+    assert "row 4, column 'rate' is 'y'" in message
+
+
+def test_tape_with_a_quote_left_open_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "tape.csv").write_text(TAPE + '1000,0.05,12,0,"c\n' + "1000,0.05,12,0,c\n" * 20)
+    assert "row 3 has a quote that is not closed" in refused("project", tmp_path / "tape.csv")
+
+
 def test_missing_tape_is_refused(tmp_path: Path) -> None:
     assert "does not exist" in refused("project", tmp_path / "none.csv")
 
@@ -237,6 +281,18 @@ def test_token_is_accepted_by_the_service(monkeypatch: pytest.MonkeyPatch) -> No
     claims = verify(Settings.from_env(), done("token", "--subject", "ada", "--hours", 2).strip())
     assert claims["sub"] == "ada"
     assert claims["exp"] - claims["iat"] == 7200
+
+
+@pytest.mark.parametrize("hours", ["inf", "-inf", "nan", "1e300", "1e-9", "0", "-1", "876001"])
+def test_token_with_no_lifetime_is_refused(hours: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    assert "expected hours from a second to 876,000" in refused("token", f"--hours={hours}")
+
+
+@pytest.mark.parametrize("subject", ["", " "])
+def test_token_for_nobody_is_refused(subject: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JWT_SECRET", SECRET)
+    assert "--subject: it is empty" in refused("token", "--subject", subject)
 
 
 def test_faulty_settings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
