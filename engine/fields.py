@@ -2,7 +2,8 @@
 
 Sign and timing: every amount is positive, flows are paid at the end of the period in which they fall,
 stocks are measured at the end of it. `interest` and `scheduled_principal` are what investors are passed
-before fees: under advancing they include what the servicer advances on defaulted balances.
+before fees: under advancing they include what the servicer advances on defaulted balances. One exception to the
+sign: a stated payment below the interest adds to the balance, and scheduled_principal is then negative.
 """
 
 from typing import Literal

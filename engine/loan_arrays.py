@@ -13,8 +13,7 @@ from engine.loans import AMORTIZATIONS
 MAX_TERM = 1200
 MAX_BALANCE = 1e15
 RATE = "a decimal in [0, 1]"
-MONTHS = f"whole months in [0, {MAX_TERM}]"
-Where = Callable[[str, int], str]
+Where = Callable[[str, int | None], str]
 
 
 class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,21 +58,39 @@ class Checks:
         if value is None and blank is not None:
             return np.broadcast_to(np.float64(blank), (self.n,))
         try:
+            if np.asarray(value).dtype.kind not in "iufO":
+                raise TypeError
             array = np.asarray(value, dtype=np.float64)
-        except (TypeError, ValueError):
-            self.report(name, self.first_not_a_number(value), f"is not a number; expected {allowed}")
+        except (TypeError, ValueError, OverflowError):
+            self.report(name, first_not_a_number(value), f"is not a number; expected {allowed}")
             return np.zeros(self.n)
+        if array.ndim == 0:
+            missing = self.in_range(name, array[None], low, high, allowed, blank, scalar=True)
+            return np.broadcast_to(array if missing is None else np.float64(blank or 0), (self.n,))
         array = self.sized(name, array)
-        missing = np.isnan(array) if blank is not None and array.size else None
-        if array.size and not (np.min(array) >= low and np.max(array) <= high):
-            wrong = ~((array >= low) & (array <= high))
-            if missing is not None:
-                wrong &= ~missing
-            for i in np.flatnonzero(wrong)[:MAX_PROBLEMS]:
-                self.report(name, int(i), f"is {array[i]:.15g}; expected {allowed}{percent_hint(array[i], high)}")
-        if missing is not None and not np.isnan(blank) and missing.any():  # type: ignore[arg-type]
-            return np.where(missing, blank, array)  # type: ignore[arg-type]
+        missing = self.in_range(name, array, low, high, allowed, blank)
+        if missing is not None and blank is not None and not np.isnan(blank):
+            return np.where(missing, blank, array)
         return array
+
+    def in_range(
+        self,
+        name: str,
+        array: NDArray[np.float64],
+        low: float,
+        high: float,
+        allowed: str,
+        blank: float | None,
+        scalar: bool = False,
+    ) -> NDArray[np.bool_] | None:
+        """Reports values outside [low, high]; returns where the column is blank, none if nowhere."""
+        if not array.size or (np.min(array) >= low and np.max(array) <= high):
+            return None
+        missing = np.isnan(array) if blank is not None else np.zeros(array.shape, dtype=bool)
+        for i in np.flatnonzero(~((array >= low) & (array <= high)) & ~missing)[:MAX_PROBLEMS]:
+            message = f"is {array[i]:.15g}; expected {allowed}{percent_hint(array[i], high)}"
+            self.report(name, None if scalar else int(i), message)
+        return missing if missing.any() else None
 
     def whole(self, name: str, low: int, high: int, blank: int | None = None) -> NDArray[np.int32]:
         """The column as int32 months in [low, high]."""
@@ -82,21 +99,31 @@ class Checks:
         integers = isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size > 0
         if integers and value.min() >= low and value.max() <= high:
             return self.sized(name, value.astype(np.int32, copy=False))
+        known = len(self.problems)
         array = self.number(name, low, high, allowed, None if blank is None else float(blank))
-        if self.n and array.strides == (0,):
-            return np.broadcast_to(np.int32(np.nan_to_num(array[0])), (self.n,))
-        clean = np.nan_to_num(array, posinf=0, neginf=0)
-        for i in np.flatnonzero(clean != np.floor(clean))[:MAX_PROBLEMS]:
-            self.report(name, int(i), f"is {array[i]:.15g}; expected {allowed}")
-        return np.clip(clean, -1, 1e6).astype(np.int32)
+        if len(self.problems) > known:
+            return np.zeros(self.n, dtype=np.int32)
+        same = array.strides == (0,) and self.n > 0
+        some = np.nan_to_num(array[:1] if same else array)
+        for i in np.flatnonzero(some != np.floor(some))[:MAX_PROBLEMS]:
+            self.report(name, None if same else int(i), f"is {some[i]:.15g}; expected {allowed}")
+        months = some.astype(np.int32)
+        return np.broadcast_to(months[0], (self.n,)) if same else months
+
+    def check_ids(self) -> None:
+        """Reports loan ids that are not one a loan."""
+        ids = self.columns["loan_id"]
+        if ids is not None and (isinstance(ids, str) or len(ids) != self.n):
+            count = "one text for all" if isinstance(ids, str) else f"{len(ids)} values"
+            self.report("loan_id", None, f"has {count}; expected {self.n}, one a loan")
 
     def sized(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """The array as one value a loan: scalars repeat, another length is a problem."""
         if array.ndim == 0:
             return np.broadcast_to(array, (self.n,))
         if array.shape != (self.n,):
-            path = self.where(name, 0).rsplit("[", 1)[0]
-            self.problems.append(Problem(path, f"has {array.shape[0]} values; expected {self.n}, one a loan"))
+            shape = " x ".join(str(size) for size in array.shape)
+            self.report(name, None, f"has {shape} values; expected {self.n}, one a loan")
             return np.broadcast_to(array.dtype.type(0), (self.n,))
         return array
 
@@ -107,7 +134,7 @@ class Checks:
         allowed = "one of " + ", ".join(AMORTIZATIONS)
         if isinstance(value, str):
             if value not in codes:
-                self.report("amortization", 0, f"is {value!r}; expected {allowed}")
+                self.report("amortization", None, f"is {value!r}; expected {allowed}")
             return np.broadcast_to(np.int8(codes.get(value, 0)), (self.n,))
         kinds, index = np.unique(np.asarray(value, dtype=object).astype(str), return_inverse=True)
         for kind in kinds:
@@ -122,19 +149,27 @@ class Checks:
         value = self.columns["group"]
         if value is None or isinstance(value, str):
             return np.broadcast_to(np.int32(0 if value else -1), (self.n,)), (value,) if value else ()
-        texts = np.array(["" if text is None else str(text) for text in value], dtype=object)
+        texts = np.array(["" if text is None or text != text else str(text) for text in value], dtype=object)
         names = sorted(set(texts.tolist()) - {""})
         index = {name: i for i, name in enumerate(names)}
         return self.sized("group", np.array([index.get(text, -1) for text in texts], dtype=np.int32)), tuple(names)
 
-    def report(self, name: str, i: int, message: str) -> None:
+    def report(self, name: str, i: int | None, message: str) -> None:
         self.problems.append(Problem(self.where(name, i), message))
 
-    def first_not_a_number(self, value: Any) -> int:
-        for i, item in enumerate(value if np.ndim(value) else [value]):
-            if not isinstance(item, int | float):
-                return i
-        return 0
+
+def first_not_a_number(value: Any) -> int | None:
+    """Index of the first value that is no number, none for a single value."""
+    if np.ndim(value) == 0:
+        return None
+    for i, item in enumerate(value):
+        if isinstance(item, str | bool | complex):
+            return i
+        try:
+            float(item)
+        except (TypeError, ValueError, OverflowError):
+            return i
+    return 0
 
 
 def percent_hint(value: float, high: float) -> str:
@@ -157,14 +192,16 @@ def validate(columns: dict[str, Any], n: int, where: Where) -> LoanArrays:
     original = check.whole("original_term", 1, MAX_TERM, blank=1)
     age = check.whole("age", 0, MAX_TERM, blank=0)
     interest_only = check.whole("interest_only_term", 0, MAX_TERM)
-    spread = check.whole("amortization_term", 1, MAX_TERM, blank=1)
+    spread = check.whole("amortization_term", 1, 2 * MAX_TERM, blank=1)
     amortization = check.amortization()
     group, groups = check.groups()
+    check.check_ids()
     if not check.problems:
         age = implied_age(columns, original, age, term)
         amortizing = given_or_zero(columns["amortization_term"], spread)
         free, spread = terms_left(interest_only, amortizing, age)
-        check_terms(check, term, age, interest_only, free, amortizing, spread)
+        bullet = amortization == AMORTIZATIONS.index("bullet")
+        check_terms(check, term, age, interest_only, free, np.where(bullet, 0, amortizing), spread)
         check_stated(check, payment, amortization)
         interest_only = free
     if check.problems:

@@ -20,7 +20,7 @@ from engine import _core
 from engine.assumptions import Assumptions, Conventions, Scenario
 from engine.behaviour import Behaviour, behaviour_of
 from engine.cashflows import Cashflows
-from engine.errors import AssumptionError, Problem
+from engine.errors import AssumptionError, Problem, TapeError
 from engine.fields import DEFAULT_FIELDS, FIELD_INDEX, FIELD_NAMES
 from engine.loan_arrays import MAX_TERM, LoanArrays
 from engine.request import ProjectionRequest
@@ -92,9 +92,12 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     threads: how many run the core, none for every processor. progress: called with the loans done so far, from the
     calling thread. Raises TapeError or AssumptionError with every fault found, up to a hundred.
     """
+    request = checked(request)
     loans = request.tape.arrays()
     selection = select(request.fields)
     check_periods(request.periods)
+    if threads is not None and threads < 1:
+        raise AssumptionError([Problem("threads", f"is {threads}; expected 1 or more, or none for every processor")])
     behaviour = behaviour_of(request, loans)
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
     months = max(longest, 1)
@@ -122,6 +125,24 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         opening_balance=float(loans.balance.sum()),
         periods=periods,
     )
+
+
+def checked(request: ProjectionRequest) -> ProjectionRequest:
+    """The request with the types of all but its tape checked as if it had come from outside.
+
+    Python does not hold a Struct's values to their types. Raises AssumptionError for the first that does not fit.
+    """
+    tape: object = request.tape
+    if not isinstance(tape, Tape):
+        message = f"is a {type(tape).__name__}; expected an engine.Tape"
+        raise TapeError([Problem("tape", message)])
+    try:
+        plain = msgspec.to_builtins(msgspec.structs.replace(request, tape=Tape()), enc_hook=np.ndarray.tolist)
+        rest = msgspec.convert(plain, ProjectionRequest)
+    except (msgspec.ValidationError, TypeError, OverflowError) as error:
+        what, _, where = str(error).partition(" - at `$.")
+        raise AssumptionError([Problem(where.rstrip("`") or "request", f"does not fit: {what}")]) from None
+    return msgspec.structs.replace(rest, tape=tape)
 
 
 def loan_ids(loans: LoanArrays) -> list[str]:

@@ -72,7 +72,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             return len(self.loans)
         if self.columns is None:
             return 0
-        return max((len(v) for v in msgspec.structs.astuple(self.columns) if not is_scalar(v)), default=1)
+        return next((len(v) for v in msgspec.structs.astuple(self.columns) if not is_scalar(v)), 1)
 
     def arrays(self) -> LoanArrays:
         """The validated arrays. Raises TapeError with every fault found, up to a hundred."""
@@ -85,9 +85,13 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.loans is not None:
             loans = self.loans
             raw = {name: [getattr(loan, name) for loan in loans] for name in COLUMN_NAMES}
-            return validate(raw, len(loans), lambda name, i: f"tape.loans[{i}].{name}")
+            return validate(raw, len(loans), lambda name, i: f"tape.loans[{i or 0}].{name}")
         raw = {name: getattr(self.columns, name) for name in COLUMN_NAMES}
-        return validate(raw, len(self), lambda name, i: f"tape.columns.{name}[{i}]")
+        return validate(raw, len(self), column_path)
+
+
+def column_path(name: str, i: int | None) -> str:
+    return f"tape.columns.{name}" + ("" if i is None else f"[{i}]")
 
 
 def is_scalar(value: Any) -> bool:

@@ -7,12 +7,12 @@ Three steps, each one small function. `prepare` turns validated columns into the
 defaults; W(t), the share in foreclosure. `emit` multiplies the two into the fields. A loan is a run of one, so pool,
 group and loan level are the same arithmetic. Conventions: Standard Formulas, Uniform Practices ch. SF, section D.
 
-Arrays are IN unless marked OUT. Nothing here checks its arguments: engine/projection.py does, and nothing else calls it.
+Arrays are IN unless marked OUT. Nothing here checks its arguments: engine/projection.py does, the only caller.
 """
 
 import numpy as np
 
-from libc.math cimport INFINITY, ceil, expm1, log1p
+from libc.math cimport INFINITY, ceil, expm1, fma, log, log1p
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -128,12 +128,12 @@ cdef void contract_terms(double balance, double r, double stated, int term, int 
 cdef void stated_terms(double balance, double r, double rate, double stated, int interest_only, double months,
                        double *payment, double *tail, double *last) noexcept nogil:
     """OUT as contract_terms, for a level-pay loan whose payment is stated: early payoff or a balloon at the end."""
-    cdef double count = INFINITY, paid
+    cdef double count = INFINITY, paid, unpaid = fma(balance, r, -stated)
     payment[0] = stated
     if r == 0 and stated > 0:
         count = balance / stated
-    elif stated > balance * r:
-        count = -log1p(-balance * r / stated) / rate
+    elif unpaid < 0:
+        count = -log(-unpaid / stated) / rate if unpaid > -0.5 * stated else -log1p(-balance * r / stated) / rate
     paid = ceil(count - 1e-9) - 1
     if paid < 0:
         paid = 0
@@ -145,7 +145,7 @@ cdef void stated_terms(double balance, double r, double rate, double stated, int
     elif count < 2 * months:
         tail[0] = stated / r * -expm1(-(count - paid) * rate)
     else:
-        tail[0] = balance * (expm1(paid * rate) + 1) - stated * (expm1(paid * rate) / r)
+        tail[0] = balance + unpaid * (expm1(paid * rate) / r)
     if paid == 0:
         tail[0] = balance
 
@@ -163,7 +163,7 @@ cdef struct Behaviour:
 cdef void behave(const Rules *rules, const double *smm, const double *mdr, long age, long term, long months,
                  Behaviour b) noexcept nogil:
     """OUT b: what all loans of a run share, months 0 .. months. smm, mdr: by age or period, entry j is month j."""
-    cdef long t, j, lag = rules.lag, stop = term - lag if rules.stop else months
+    cdef long t, lag = rules.lag, stop = term - lag if rules.stop else months
     cdef double s, m, left, alive = 1
     cdef const double *prepay = smm + (age if rules.by_age_prepayment else 0)
     cdef const double *fail = mdr + (age if rules.by_age_default else 0)
@@ -215,12 +215,12 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
 
     Rows are closed under what they are made of (engine/projection.py). scratch: two arrays of months + 1.
     """
-    cdef long t, lag = rules.lag, first = lag + 1
+    cdef long t
     cdef bint amortises = rules.advancing == ADVANCE_ALL
     cdef double *out
     cdef const double *base
     cdef double *held = scratch
-    cdef double *held_interest = scratch + months + 1
+    cdef double *defaulted = scratch + months + 1
     if row[BALANCE] != NULL:
         out = row[BALANCE]
         for t in range(1, months + 1):
@@ -249,7 +249,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
                 b.alive[t - 1] + (b.foreclosure[t] - b.default[t] if amortises else 0))
     emit_liquidation(rules, c, b, months, row)
     emit_foreclosure(rules, c, b, months, held, row[FORECLOSURE])
-    emit_interest(rules, c, b, months, held, held_interest, row)
+    emit_interest(rules, c, b, months, held, defaulted, row)
     if row[NET_INTEREST] != NULL:
         for t in range(months):
             row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
@@ -418,10 +418,10 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
                  long periods, double[:, :, :, ::1] out):
     """Adds the runs' fields to OUT `out` (fields, scenarios, groups, periods).
 
-    loans: (8, lanes) from prepare. runs: (runs, 7) first lane, vectors, set, age, term, output row, months to its last flow. smm, mdr: (scenarios,
-    sets, months) monthly rates by age or period, entry 0 unused. rules: (scenarios, sets) of RULES. needed: fields to
-    compute, slot: where in `out` each goes, -1 for those that only others are made of. months: length of the
-    recursion, at least the last flow; periods: how many are kept. Raises MemoryError.
+    loans: (8, lanes) from prepare. runs: (runs, 7) first lane, vectors, set, age, term, output row, months to the last
+    flow. smm, mdr: (scenarios, sets, months) monthly rates by age or period, entry 0 unused. rules: (scenarios, sets) of RULES. needed: fields to
+    compute, slot: where in `out` each goes, -1 for those that only others are made of. months: the most
+    that any run has; periods: how many are kept. Raises MemoryError.
     """
     cdef const Rules[:, ::1] rule = rules
     cdef Work w

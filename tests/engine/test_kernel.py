@@ -88,7 +88,10 @@ def loans(draw: st.DrawFn) -> engine.Loan:
     if shape == "stated" and kind == "level_pay" and balance > 0:
         # From just above the interest, which leaves a balloon, to thrice the level payment, which pays off early.
         level = analytics.level_payment(balance, rate, term)
-        payment = draw(st.floats(max(balance * rate / 12, level / 3) * 1.001, level * 3 + 0.01))
+        # Or at the interest, to a few ulps, where payoff and balloon part.
+        due = balance * rate / 12
+        near = st.integers(0, 4).map(lambda ulps: max(due + ulps * np.spacing(due), 0.0))
+        payment = draw(st.floats(max(due, level / 3) * 1.001, level * 3 + 0.01) | near)
     return engine.Loan(
         balance=balance,
         annual_rate=rate,
@@ -411,3 +414,54 @@ def test_a_rate_too_small_to_matter_is_as_good_as_none(payment: float | None) ->
         for rate in (1e-313, 0.0)
     )
     assert tiny["principal"] == pytest.approx(zero["principal"], rel=1e-15)
+
+
+def blocks_of_loans() -> engine.Tape:
+    """3,001 loans in one run, so that several blocks and a part of one are summed."""
+    random = np.random.default_rng(5)
+    n = 3_001
+    return engine.Tape.from_columns(
+        balance=random.uniform(1e3, 1e6, n), annual_rate=random.uniform(0.0, 0.2, n),
+        remaining_term=random.integers(1, 361, n), servicing_fee=0.0025,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("advancing", ["none", "interest", "principal_and_interest"])
+@pytest.mark.parametrize("periods", [7, 100, None])
+def test_blocks_of_one_run_add_up_to_their_loans(advancing: str, periods: int | None) -> None:
+    assumed = engine.Assumptions(
+        prepayment=engine.Cpr(rate=0.1),
+        default=engine.Cdr(rate=0.05),
+        severity=0.6,
+        recovery_lag=9,
+        advancing=advancing,
+    )
+    rest = {"conventions": engine.Conventions(final_defaults="continue"), "periods": periods}
+    pool = engine.project(request(blocks_of_loans(), assumed, **rest))
+    parts = engine.project(request(blocks_of_loans(), assumed, level="loan", **rest))
+    for name in ALL:
+        total = np.array([math.fsum(month) for month in parts[name].T])
+        assert pool[name] == pytest.approx(total, rel=1e-12, abs=1e-12 * total.max()), name
+
+
+def test_loan_level_equals_the_reference_where_periods_are_cut() -> None:
+    loan = engine.Loan(balance=1000.0, annual_rate=0.12, remaining_term=24, servicing_fee=0.01)
+    assumed = engine.Assumptions(default=engine.Mdr(rate=0.01), severity=0.5, recovery_lag=3)
+    expected = reference.project_loan(loan, assumed, engine.Conventions(), 5)
+    flows = engine.project(request([loan], assumed, level="loan", periods=5))
+    for name in ALL:
+        assert flows[name][0] == pytest.approx(expected[name], rel=1e-12, abs=1e-12), name
+
+
+@pytest.mark.parametrize(
+    ("rate", "payment", "balance_before_last"),
+    [
+        # Just the interest: the balance stays. A cent less of 10: 1000 + 0.01 x ((1.01)^11 - 1) / 0.01 = 1000.11567.
+        (0.12, 10.0, 1000.0),
+        (0.12, 9.99, 1000.0 + 0.01 * (1.01**11 - 1) / 0.01),
+    ],
+)
+def test_payments_at_the_interest_keep_their_digits(rate: float, payment: float, balance_before_last: float) -> None:
+    loan = engine.Loan(balance=1000.0, annual_rate=rate, remaining_term=12, payment=payment)
+    flows = engine.project(request([loan], engine.Assumptions()))
+    assert flows["balance"][10] == pytest.approx(balance_before_last, rel=1e-13)

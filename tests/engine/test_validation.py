@@ -90,7 +90,7 @@ def test_no_more_than_a_hundred_faults_are_told() -> None:
 
 def test_columns_of_different_lengths_are_refused() -> None:
     problems = refused(of_columns(balance=[1.0, 2.0], annual_rate=[0.05] * 3, remaining_term=12))
-    assert problems == ["tape.columns.balance has 2 values; expected 3, one a loan"]
+    assert problems == ["tape.columns.annual_rate has 3 values; expected 2, one a loan"]
 
 
 def test_columns_that_are_unknown_or_missing_are_refused() -> None:
@@ -270,3 +270,42 @@ def test_unknown_names_are_refused(part: tuple[str | int, ...]) -> None:
 def test_structs_are_frozen() -> None:
     with pytest.raises(AttributeError):
         REQUEST.level = "pool"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"annual_rate": 6.5}, "tape.columns.annual_rate is 6.5; expected a decimal in [0, 1] (6.5% is 0.065)"),
+        ({"remaining_term": 12.5}, "tape.columns.remaining_term is 12.5; expected whole months in [1, 1200]"),
+        (
+            {"remaining_term": 10**400},
+            "tape.columns.remaining_term is not a number; expected whole months in [1, 1200]",
+        ),
+        ({"age": 0.5}, "tape.columns.age is 0.5; expected whole months in [0, 1200]"),
+        ({"loan_id": ["a"]}, "tape.columns.loan_id has 1 values; expected 2, one a loan"),
+        ({"balance": [1.0, "2"]}, "tape.columns.balance[1] is not a number; expected currency units in [0, 1e+15]"),
+        ({"balance": [True, True]}, "tape.columns.balance[0] is not a number; expected currency units in [0, 1e+15]"),
+    ],
+)
+def test_a_fault_is_reported_once_where_it_was_written(columns: dict[str, object], message: str) -> None:
+    given: dict[str, object] = {"balance": [1.0, 2.0], "annual_rate": 0.05, "remaining_term": 12}
+    with pytest.raises(engine.TapeError) as refusal:
+        engine.project(engine.ProjectionRequest(tape=engine.Tape.from_columns(**{**given, **columns})))
+    assert [str(problem) for problem in refusal.value.problems] == [message]
+
+
+@pytest.mark.parametrize(
+    ("assumed", "path"),
+    [
+        ({"recovery_lag": 1.5}, "assumptions.recovery_lag"),
+        ({"advancing": "principal"}, "assumptions.advancing"),
+        ({"severity": "x"}, "assumptions.severity"),
+        ({"prepayment": engine.Cdr(rate=0.1)}, "assumptions.prepayment.type"),
+        ({"prepayment": engine.Cpr(rate="6%")}, "assumptions.prepayment.rate"),
+    ],
+)
+def test_struct_values_of_the_wrong_type_are_refused(assumed: dict[str, object], path: str) -> None:
+    tape = engine.Tape.from_columns(balance=1.0, annual_rate=0.05, remaining_term=12)
+    with pytest.raises(engine.AssumptionError) as refusal:
+        engine.project(engine.ProjectionRequest(tape=tape, assumptions=engine.Assumptions(**assumed)))
+    assert [problem.path for problem in refusal.value.problems] == [path]
