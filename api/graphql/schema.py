@@ -5,18 +5,20 @@ what the selected figures of `summary` are made of. `fields` in the input is che
 """
 
 import logging
+from collections.abc import Iterator
 from typing import Any
 
 import anyio.to_thread
 import msgspec
 import strawberry
-from graphql import GraphQLError
+from graphql import GraphQLError, OperationDefinitionNode
 from strawberry.extensions import (
     AddValidationRules,
     MaxAliasesLimiter,
     MaxTokensLimiter,
     ParserCache,
     QueryDepthLimiter,
+    SchemaExtension,
     ValidationCache,
 )
 from strawberry.types import ExecutionContext, Info
@@ -208,6 +210,26 @@ class CashflowSchema(strawberry.Schema):
                 logger.error("unhandled error", exc_info=error.original_error)
 
 
+class NamedOperation(SchemaExtension):
+    """Refuses a document that leaves open which of its operations is to run, by GetOperation() of the specification."""
+
+    def on_parse(self) -> Iterator[None]:
+        yield
+        # The name as it was sent: the library's own puts the first operation in place of none.
+        document, wanted = self.execution_context.graphql_document, self.execution_context.context["operation_name"]
+        if document is None:
+            return
+        found = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+        names = [node.name.value for node in found if node.name]
+        if not found:
+            raise GraphQLError("The query has no operation; expected one, such as `query { projection ... }`.")
+        if wanted is None and len(found) > 1:
+            raise GraphQLError("The query has several operations; expected operationName to say which is to run.")
+        if wanted is not None and wanted not in names:
+            allowed = f"one of {', '.join(names)}" if names else "none, for the query names no operation"
+            raise GraphQLError(f"operationName is {wanted!r}; expected {allowed}.")
+
+
 # Made once: the cache of validated queries is keyed by the rules themselves.
 LIMITS = [
     *QueryDepthLimiter(max_depth=MAX_DEPTH).validation_rules,
@@ -219,6 +241,7 @@ schema = CashflowSchema(
     query=Query,
     config=config(),
     extensions=[
+        NamedOperation,
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
         lambda: AddValidationRules(LIMITS),
         lambda: ParserCache(maxsize=256),

@@ -229,6 +229,30 @@ def test_queries_that_cannot_run_are_400_with_json_errors(ask: Asker, query: str
 
 
 @pytest.mark.parametrize(
+    ("query", "name", "word"),
+    [
+        ("", None, "Syntax Error"),
+        ("fragment A on Query { __typename }", None, "no operation"),
+        ("query A { __typename } query B { __typename }", None, "several operations"),
+        ("query A { __typename } query B { __typename }", "C", "one of A, B"),
+        ("query A { __typename }", "", "one of A"),
+        ("{ __typename }", "A", "names no operation"),
+    ],
+)
+def test_a_query_that_leaves_its_operation_open_is_400(ask: Asker, query: str, name: str | None, word: str) -> None:
+    # Twice, for the second comes from the cache of parsed queries.
+    for _ in range(2):
+        answer = ask.run({"query": query, "operationName": name}, 400)
+        assert word in answer["errors"][0]["message"]
+        assert "data" not in answer
+
+
+def test_the_operation_that_is_named_runs(ask: Asker) -> None:
+    query = "query A { a: __typename } query B { b: __typename }"
+    assert ask.run({"query": query, "operationName": "B"})["data"] == {"b": "Query"}
+
+
+@pytest.mark.parametrize(
     ("query", "word"),
     [
         ("{" + " ".join(f"a{i}: __typename" for i in range(MAX_ALIASES + 1)) + "}", "aliases"),
