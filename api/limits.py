@@ -61,7 +61,8 @@ def result_cells(request: engine.ProjectionRequest) -> int:
 
 def check(request: engine.ProjectionRequest, settings: Settings) -> int:
     """The loan-months of a request. Raises Refusal: 404 for a stored tape, 413 for what is too large."""
-    if request.tape.tape_id is not None:
+    # With loans or columns beside it, the engine says that the tape is one of them.
+    if request.tape.tape_id is not None and request.tape.loans is None and request.tape.columns is None:
         fault = Fault("tape.tape_id", "names no stored tape; expected loans or columns in the request")
         raise Refusal(404, f"No tape is stored under the id {request.tape.tape_id!r}.", [fault])
     work = loan_months(request)

@@ -50,3 +50,12 @@ def test_metrics_count_refusals_and_do_not_let_callers_make_labels(client: Clien
     assert 'http_request_seconds_count{method="GET",route="/schema",status="401"}' in text
     assert 'route="other",status="401"' in text
     assert "made-up" not in text
+
+
+@pytest.mark.parametrize("path", ["/schema", "/graphql", "/schema/assets/schema.js", "/metrics", "/health", "/nothing"])
+def test_the_media_type_is_stated_once_with_one_charset(client: Client, bearer: dict[str, str], path: str) -> None:
+    # Twice, so that nothing is added to what an earlier answer left.
+    for _ in range(2):
+        kinds = client.get(path, headers=bearer).headers.get_list("content-type")
+        assert len(kinds) == 1
+        assert kinds[0].count("charset") == (1 if kinds[0].startswith("text/") else 0)

@@ -202,6 +202,15 @@ def test_a_stored_tape_is_404_and_named(client: Client, bearer: Headers) -> None
     assert problem["errors"][0]["path"] == "tape.tape_id"
 
 
+@pytest.mark.parametrize("other", ["loans", "columns"])
+def test_a_stored_tape_beside_loans_is_422(client: Client, bearer: Headers, body: dict[str, Any], other: str) -> None:
+    columns = {"balance": 1, "annual_rate": 0, "remaining_term": 1}
+    tape = {"tape_id": "t-17", other: {"loans": body["tape"]["loans"], "columns": columns}[other]}
+    problem = assert_problem(client.post(URL, json={"tape": tape}, headers=bearer), 422)
+    assert problem["errors"][0]["path"] == "tape"
+    assert "exactly one of" in problem["detail"]
+
+
 def test_too_many_loan_months_are_413_and_point_to_runs(client: Client, bearer: Headers) -> None:
     columns = {"balance": [1.0] * 300, "annual_rate": 0.05, "remaining_term": 360}
     problem = assert_problem(client.post(URL, json={"tape": {"columns": columns}}, headers=bearer), 413)

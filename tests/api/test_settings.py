@@ -3,6 +3,7 @@
 import stat
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from api.app import create_app
@@ -47,6 +48,14 @@ def test_every_value_that_cannot_be_read_is_named() -> None:
 def test_values_below_one_are_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"{name} is 0"):
         Settings.from_env({"JWT_SECRET": SECRET, name: "0"})
+
+
+@pytest.mark.parametrize("name", ["MAX_BODY_BYTES", "CALCULATION_THREAD_POOL_SIZE", "PORT"])
+def test_negative_values_are_refused_from_the_environment_and_at_start(name: str) -> None:
+    with pytest.raises(SettingsError, match=f"{name} is -2"):
+        Settings.from_env({"JWT_SECRET": SECRET, name: "-2"})
+    with pytest.raises(SettingsError, match=f"{name} is -2"):
+        create_app(msgspec.structs.replace(Settings(jwt_secret=SECRET), **{name.lower(): -2}))
 
 
 def test_the_service_does_not_start_on_bad_settings() -> None:
