@@ -88,9 +88,9 @@ def loans(draw: st.DrawFn) -> engine.Loan:
     if shape == "stated" and kind == "level_pay" and balance > 0:
         # From just above the interest, which leaves a balloon, to thrice the level payment, which pays off early.
         level = analytics.level_payment(balance, rate, term)
-        # Or at the interest, to a few ulps, where payoff and balloon part.
-        due = balance * rate / 12
-        near = st.integers(0, 4).map(lambda ulps: max(due + ulps * np.spacing(due), 0.0))
+        # Or ulps above the interest, where payoff and balloon part (below it the balance grows).
+        due = balance * (rate / 12)
+        near = st.integers(1, 5).map(lambda ulps: max(due + ulps * np.spacing(due), 0.0))
         payment = draw(st.floats(max(due, level / 3) * 1.001, level * 3 + 0.01) | near)
     return engine.Loan(
         balance=balance,
