@@ -49,13 +49,18 @@ class Refusal(Exception):
         self.status, self.detail, self.errors, self.headers = status, detail, errors or [], headers or {}
 
 
+def fault_of(error: msgspec.ValidationError, below: str = "") -> Fault:
+    """The fault that msgspec names, its path below `below`."""
+    message, found, path = str(error).partition(" - at `$")
+    return Fault((below + (path.rstrip("`") if found else "")).lstrip("."), message)
+
+
 def decode_refusal(error: msgspec.DecodeError) -> Refusal:
     """The refusal of a body that msgspec cannot decode, with the path to the offending value if it has one."""
-    message, found, path = str(error).partition(" - at `$")
     if not isinstance(error, msgspec.ValidationError):
-        return Refusal(400, f"The body cannot be read: {message}")
-    where = path.rstrip("`").lstrip(".") if found else ""
-    return Refusal(400, f"{where or 'body'}: {message}", [Fault(where, message)])
+        return Refusal(400, f"The body cannot be read: {error}")
+    fault = fault_of(error)
+    return Refusal(400, f"{fault.path or 'body'}: {fault.message}", [fault])
 
 
 def input_refusal(error: engine.InvalidInput) -> Refusal:

@@ -16,6 +16,7 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types.scalar import ScalarDefinition
 
 import engine
+from api.faults import type_refusal
 
 SCALARS: dict[object, ScalarDefinition] = {}
 inputs: dict[str, type] = {}
@@ -171,8 +172,12 @@ ProjectionRequestInput = struct_input(request_kind)
 
 
 def to_request(given: Any) -> engine.ProjectionRequest:
-    """The request in an input. Raises msgspec.ValidationError with the path to the fault."""
-    return msgspec.convert(plain(given), engine.ProjectionRequest)
+    """The request in an input. Raises Refusal (400) with the paths to the faults."""
+    body = plain(given)
+    try:
+        return msgspec.convert(body, engine.ProjectionRequest)
+    except msgspec.ValidationError as error:
+        raise type_refusal(error, body) from error
 
 
 def config() -> StrawberryConfig:

@@ -1,5 +1,6 @@
 """POST /v1/projections: projects a request and answers in the media type that Accept asks for."""
 
+from collections.abc import Callable
 from typing import Any
 
 import anyio.to_thread
@@ -9,6 +10,7 @@ from litestar import Request, Response, post
 import engine
 from api import encode, limits
 from api.errors import Refusal
+from api.faults import type_refusal
 from api.settings import Settings
 
 # A body beyond this is decoded in a thread, so that other requests go on.
@@ -21,11 +23,18 @@ DECODERS = {
     "application/msgpack": from_msgpack.decode,
     "application/vnd.msgpack": from_msgpack.decode,
 }
+# The same bodies as plain objects.
+READERS: dict[str, Callable[[bytes], Any]] = {
+    name: msgspec.json.decode if name == "application/json" else msgspec.msgpack.decode for name in DECODERS
+}
 
 
 def decode(body: bytes, media_type: str, fields: list[str] | None) -> engine.ProjectionRequest:
     """The request in a body; `fields` of the address take the place of those in the body."""
-    projection = DECODERS[media_type](body)
+    try:
+        projection = DECODERS[media_type](body)
+    except msgspec.ValidationError as error:
+        raise type_refusal(error, READERS[media_type](body)) from error
     return projection if fields is None else msgspec.structs.replace(projection, fields=fields)
 
 

@@ -191,6 +191,13 @@ def test_faults_carry_the_paths_that_rest_gives_them(
     assert rest["errors"][0]["path"] == path
 
 
+def test_every_entry_of_a_column_of_the_wrong_type_is_listed(ask: Asker) -> None:
+    columns = {"balance": [1.0] * 150, "annual_rate": ["x"] * 150, "remaining_term": 12}
+    error = ask("columns { loss }", {"tape": {"columns": columns}})["errors"][0]
+    paths = [fault["path"] for fault in error["extensions"]["errors"]]
+    assert paths == [f"tape.columns.annual_rate[{i}]" for i in range(100)]
+
+
 def test_a_projection_too_large_is_an_error_with_its_code(ask: Asker) -> None:
     columns = {"balance": [1.0] * 300, "annual_rate": 0.05, "remaining_term": 360}
     error = ask("columns { loss }", {"tape": {"columns": columns}})["errors"][0]

@@ -169,6 +169,57 @@ def test_a_value_of_the_wrong_type_is_400_with_its_path(client: Client, bearer: 
     ]
 
 
+def test_every_loan_of_the_wrong_type_is_listed_up_to_a_hundred(
+    client: Client, bearer: Headers, body: dict[str, Any]
+) -> None:
+    loans = [{**body["tape"]["loans"][0], "annual_rate": "x"} for _ in range(150)]
+    problem = assert_problem(client.post(URL, json={"tape": {"loans": loans}}, headers=bearer), 400)
+    assert [fault["path"] for fault in problem["errors"]] == [f"tape.loans[{i}].annual_rate" for i in range(100)]
+    assert problem["detail"] == "tape.loans[0].annual_rate: Expected `float`, got `str` (and 99 more)"
+
+
+@pytest.mark.parametrize("media_type", ["application/json", "application/msgpack"])
+def test_faults_of_types_do_not_hide_those_of_ranges_and_keep_their_places(
+    client: Client, bearer: Headers, body: dict[str, Any], media_type: str
+) -> None:
+    good = body["tape"]["loans"][0]
+    unnamed = {name: value for name, value in good.items() if name != "balance"}
+    loans = [good, {**good, "foo": 1, "age": "x"}, {**good, "annual_rate": 6.5}, unnamed, 7, {**good, "type": "bond"}]
+    codec: Any = msgspec.json if media_type == "application/json" else msgspec.msgpack
+    content = codec.encode({"tape": {"loans": loans}})
+    response = client.post(URL, content=content, headers={**bearer, "content-type": media_type})
+    problem = assert_problem(response, 400)
+    assert [fault["path"] for fault in problem["errors"]] == [
+        "tape.loans[1].foo",
+        "tape.loans[1].age",
+        "tape.loans[3].balance",
+        "tape.loans[4]",
+        "tape.loans[5].type",
+        "tape.loans[2].annual_rate",
+    ]
+
+
+def test_every_entry_of_a_column_of_the_wrong_type_is_listed(client: Client, bearer: Headers) -> None:
+    columns = {"balance": [1, "x", None], "annual_rate": "high", "foo": 1}
+    problem = assert_problem(client.post(URL, json={"tape": {"columns": columns}}, headers=bearer), 400)
+    assert [fault["path"] for fault in problem["errors"]] == [
+        "tape.columns.foo",
+        "tape.columns.balance[1]",
+        "tape.columns.balance[2]",
+        "tape.columns.annual_rate",
+        "tape.columns.remaining_term",
+    ]
+
+
+def test_a_fault_outside_the_tape_is_listed_before_those_of_the_tape(
+    client: Client, bearer: Headers, body: dict[str, Any]
+) -> None:
+    loans = [{**body["tape"]["loans"][0], "balance": "x"}]
+    request = {"assumptions": {"severity": "x"}, "tape": {"loans": loans}}
+    problem = assert_problem(client.post(URL, json=request, headers=bearer), 400)
+    assert [fault["path"] for fault in problem["errors"]] == ["assumptions.severity", "tape.loans[0].balance"]
+
+
 @pytest.mark.parametrize("depth", [400, 2000, 100_000])
 def test_a_body_nested_too_deeply_is_refused(client: Client, bearer: Headers, depth: int) -> None:
     deep = '{"groups":{"A":' * depth + "{}" + "}}" * depth

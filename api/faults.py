@@ -1,0 +1,85 @@
+"""Every fault of the tape in a body that msgspec refuses; msgspec itself names the first alone.
+
+The body is read once more as plain objects, which only refused ones pay for. Each loan and each column is then
+converted on its own; loans of the right types are held to the engine's ranges too.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any, get_args, get_origin
+
+import msgspec
+
+import engine
+from api.errors import Fault, Refusal, fault_of
+from engine.errors import MAX_PROBLEMS
+from engine.loan_arrays import validate
+from engine.tape import COLUMN_NAMES, Columns
+
+
+def type_refusal(error: msgspec.ValidationError, body: Any) -> Refusal:
+    """The refusal of a body, given as plain objects, with every fault of its tape, up to a hundred."""
+    first, found = fault_of(error), list(islice(tape_faults(body), MAX_PROBLEMS))
+    # The first of msgspec is among those of the tape where it lies in the tape's loans or columns.
+    if not (found and first.path.startswith(("tape.loans", "tape.columns"))):
+        found = [first, *found][:MAX_PROBLEMS]
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return Refusal(400, f"{found[0].path or 'body'}: {found[0].message}{more}", found)
+
+
+def tape_faults(body: Any) -> Iterator[Fault]:
+    """The faults of a body's tape, those of types before those of ranges."""
+    tape = body.get("tape") if isinstance(body, dict) else None
+    if not isinstance(tape, dict):
+        return
+    if isinstance(tape.get("columns"), dict):
+        yield from struct_faults(tape["columns"], Columns, "tape.columns")
+    if isinstance(tape.get("loans"), list):
+        yield from loan_faults(tape["loans"])
+
+
+def loan_faults(loans: list[Any]) -> Iterator[Fault]:
+    """The faults of loans, by their place in the list."""
+    typed: dict[int, engine.Loan] = {}
+    for i, loan in enumerate(loans):
+        try:
+            typed[i] = msgspec.convert(loan, engine.Loan)
+        except msgspec.ValidationError as error:
+            path = f"tape.loans[{i}]"
+            found = list(struct_faults(loan, engine.Loan, path)) if isinstance(loan, dict) else []
+            yield from found or [fault_of(error, path)]
+    places = list(typed)
+    columns = {name: [getattr(loan, name) for loan in typed.values()] for name in COLUMN_NAMES}
+    try:
+        if places:
+            validate(columns, len(places), lambda name, k: f"tape.loans[{places[k or 0]}].{name}")
+    except engine.InvalidInput as error:
+        yield from (Fault(problem.path, problem.message) for problem in error.problems)
+
+
+def struct_faults(given: dict[Any, Any], cls: type[msgspec.Struct], path: str) -> Iterator[Fault]:
+    """The faults of an object that is to be a Struct: unknown and missing names, then values of the wrong type."""
+    known = {field.name: field for field in msgspec.structs.fields(cls)}
+    tag = cls.__struct_config__.tag_field
+    for name in given:
+        if name not in known and name != tag:
+            yield Fault(f"{path}.{name}", f"Object contains unknown field `{name}`")
+    for name, field in known.items():
+        if name in given:
+            yield from value_faults(given[name], field.type, f"{path}.{name}")
+        elif field.required:
+            yield Fault(f"{path}.{name}", f"Object missing required field `{name}`")
+
+
+def value_faults(value: Any, kind: Any, path: str) -> Iterator[Fault]:
+    """The faults of a value: each entry of a list where the type takes one, else the value's own."""
+    try:
+        msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        lists = [member for member in get_args(kind) if get_origin(member) is list]
+        if not (lists and isinstance(value, list)):
+            yield fault_of(error, path)
+            return
+        (item,) = get_args(lists[0])
+        for i, entry in enumerate(value):
+            yield from value_faults(entry, item, f"{path}[{i}]")
