@@ -4,6 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 FIELD_ORDER: tuple[str, ...]
+LANES_A_VECTOR: int
+VECTOR_ROWS: int
+LAST_MONTH_ROW: int
 RULES: np.dtype[Any]
 
 def prepare(

@@ -231,12 +231,12 @@ def lay_out(plan: Plan, loans: LoanArrays, start: int, stop: int) -> Chunk:
         first_of_run[1:] |= np.diff(key[order]) != 0
     begins = np.flatnonzero(first_of_run)
     counts = np.diff(np.append(begins, len(order)))
-    vectors = -(-counts // 8)
-    first_lane = np.concatenate([[0], np.cumsum(vectors)[:-1]]) * 8
+    vectors = -(-counts // _core.LANES_A_VECTOR)
+    first_lane = np.concatenate([[0], np.cumsum(vectors)[:-1]]) * _core.LANES_A_VECTOR
     place = np.arange(len(order)) + np.repeat(first_lane - begins, counts)
-    lanes = int(vectors.sum()) * 8
-    out = np.zeros((8, lanes))
-    out[6] = -1
+    lanes = int(vectors.sum()) * _core.LANES_A_VECTOR
+    out = np.zeros((_core.VECTOR_ROWS, lanes))
+    out[_core.LAST_MONTH_ROW] = -1
     _core.prepare(
         loans.balance[part], loans.rate[part], loans.fee[part], loans.payment[part], term, loans.interest_only[part],
         loans.amortization_term[part], loans.amortization[part], order, place, out,

@@ -18,7 +18,6 @@ from libc.string cimport memset
 
 cdef extern from "contract.h" nogil:
     ctypedef struct contract_run:
-        const double *opening
         const double *payment
         const double *factor
         const double *rate
@@ -40,6 +39,9 @@ cdef enum:
     PRINCIPAL, CASHFLOW, FORECLOSURE, EXPECTED_INTEREST, LOST_INTEREST, EXPECTED_PRINCIPAL, ADVANCED_INTEREST
     ADVANCED_PRINCIPAL, LIQUIDATION, N_FIELDS
 
+LANES_A_VECTOR = LANES
+VECTOR_ROWS = 7
+LAST_MONTH_ROW = LAST
 FIELD_ORDER = (
     "balance", "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "servicing_fee",
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest",
@@ -58,7 +60,7 @@ cdef enum:
 # Columns of `runs` and of `behaviour`, and rows of the prepared vectors.
 cdef enum:
     RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT, RUN_MONTHS
-    OPENING = 0, PAYMENT, FACTOR, RATE, FEE, TAIL, LAST, INTEREST_ONLY
+    PAYMENT = 0, FACTOR, RATE, FEE, TAIL, LAST, INTEREST_ONLY
 
 # What a scenario's assumptions for one set of loans say beside the rates.
 cdef packed struct Rules:
@@ -80,7 +82,7 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("by_a
 def prepare(const double[:] balance, const double[:] rate, const double[:] fee, const double[:] payment,
             const int[:] term, const int[:] interest_only, const int[:] amortization_term,
             const signed char[:] amortization, const long[:] order, const long[:] place, double[:, ::1] out):
-    """Fills OUT `out` (8, padded lanes) with the contract vectors of loan order[j] at lane place[j].
+    """Fills OUT `out` (7, padded lanes) with the contract vectors of loan order[j] at lane place[j].
 
     order, place: int64 (loans,). Lanes that no loan fills keep what the caller put there (zero, last month -1).
     """
@@ -89,7 +91,6 @@ def prepare(const double[:] balance, const double[:] rate, const double[:] fee, 
         for j in range(order.shape[0]):
             i = order[j]
             k = place[j]
-            out[OPENING, k] = balance[i]
             out[RATE, k] = rate[i] / 12
             out[FEE, k] = fee[i] / 12
             out[INTEREST_ONLY, k] = interest_only[i]
@@ -418,7 +419,7 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
                  long periods, double[:, :, :, ::1] out):
     """Adds the runs' fields to OUT `out` (fields, scenarios, groups, periods).
 
-    loans: (8, lanes) from prepare. runs: (runs, 7) first lane, vectors, set, age, term, output row, months to the last
+    loans: (7, lanes) from prepare. runs: (runs, 7) first lane, vectors, set, age, term, output row, months to the last
     flow. smm, mdr: (scenarios, sets, months) monthly rates by age or period, entry 0 unused. rules: (scenarios, sets) of RULES. needed: fields to
     compute, slot: where in `out` each goes, -1 for those that only others are made of. months: the most
     that any run has; periods: how many are kept. Raises MemoryError.
@@ -524,7 +525,6 @@ cdef bint wants_rate(const int[::1] needed) noexcept:
 
 
 cdef void lane_pointers(contract_run *run, const double *first, long stride, long vectors) noexcept nogil:
-    run.opening = first + OPENING * stride
     run.payment = first + PAYMENT * stride
     run.factor = first + FACTOR * stride
     run.rate = first + RATE * stride

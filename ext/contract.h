@@ -7,7 +7,8 @@
  * positive numbers, so the relative error stays near one ulp a month, where the usual forward recursion loses
  * (1 + r)^t. Level pay, linear (payment = principal, factor 1) and bullet (payment 0, factor 1) are the same loop.
  *
- * Until the interest-only months are over, and at the cut-off, the balance is the opening one, exactly.
+ * Through the interest-only months the balance stays. At the cut-off it comes out as the opening one but for those
+ * ulps; setting it would put their sum into the first principal.
  *
  * Loans sit in vectors of eight; the width is fixed, so every CPU and thread count gives the same bits. The
  * compiler lowers the vector to what the CPU has, chosen at load time by target_clones.
@@ -32,7 +33,7 @@ typedef long long mask __attribute__((vector_size(64), aligned(8)));
 
 typedef struct {
     /* IN, each of `vectors` x LANES doubles; months as doubles so that one compare makes a lane mask */
-    const double *opening, *payment, *factor, *rate, *fee, *tail, *last, *interest_only;
+    const double *payment, *factor, *rate, *fee, *tail, *last, *interest_only;
     long vectors;
 } contract_run;
 
@@ -63,7 +64,7 @@ static inline __attribute__((always_inline)) void contract_block(
     const vec *payment = (const vec *)run->payment + first, *factor = (const vec *)run->factor + first;
     const vec *rate = (const vec *)run->rate + first, *fee = (const vec *)run->fee + first;
     const vec *tail = (const vec *)run->tail + first, *last = (const vec *)run->last + first;
-    const vec *io = (const vec *)run->interest_only + first, *opening = (const vec *)run->opening + first;
+    const vec *io = (const vec *)run->interest_only + first;
     vec *past = (vec *)ring;
     double first_end, last_end, io_low, io_high;
     span((const double *)last, vectors * LANES, &first_end, &last_end);
@@ -73,16 +74,16 @@ static inline __attribute__((always_inline)) void contract_block(
     long slot = 0;
     for (long t = (long)last_end; t >= 0; t--) {
         vec sum = {0}, sum_rate = {0}, sum_fee = {0}, sum_loss = {0};
-        const vec now = (vec){0} + (double)t;
-        const int ending = (double)t >= first_end, paying_interest = (double)t <= io_high;
+        const vec now = (vec){0} + (double)t, next = now + 1.0;
+        const int ending = (double)t >= first_end, paying_interest = (double)(t + 1) <= io_high;
         const long old = slot + 1 > lag ? 0 : slot + 1; /* the slot written lag months of t ago */
         if (!ending && !paying_interest) {
             for (long i = 0; i < vectors; i++) a[i] = (a[i] + payment[i]) * factor[i];
         } else {
             for (long i = 0; i < vectors; i++) {
                 vec step = (a[i] + payment[i]) * factor[i];
-                mask flat = now <= io[i], alive = now < last[i], ends = now == last[i];
-                step = choose(flat, opening[i], step);
+                mask flat = next <= io[i], alive = now < last[i], ends = now == last[i];
+                step = choose(flat, a[i], step);
                 a[i] = choose(alive, step, choose(ends, tail[i], (vec){0}));
             }
         }
@@ -139,13 +140,13 @@ static void contract_sums(const contract_run *run, long months, double severity,
 SIMD static void contract_lanes(const contract_run *run, long vector, long months, double *rows, long stride) {
     const vec payment = ((const vec *)run->payment)[vector], factor = ((const vec *)run->factor)[vector];
     const vec tail = ((const vec *)run->tail)[vector], last = ((const vec *)run->last)[vector];
-    const vec io = ((const vec *)run->interest_only)[vector], opening = ((const vec *)run->opening)[vector];
+    const vec io = ((const vec *)run->interest_only)[vector];
     vec a = {0};
     for (long t = months; t >= 0; t--) {
-        const vec now = (vec){0} + (double)t;
+        const vec now = (vec){0} + (double)t, next = now + 1.0;
         vec step = (a + payment) * factor;
-        mask flat = now <= io, alive = now < last, ends = now == last;
-        step = choose(flat, opening, step);
+        mask flat = next <= io, alive = now < last, ends = now == last;
+        step = choose(flat, a, step);
         a = choose(alive, step, choose(ends, tail, (vec){0}));
         for (long i = 0; i < LANES; i++) rows[i * stride + t] = a[i];
     }
