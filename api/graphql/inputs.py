@@ -17,6 +17,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 import engine
 from api.faults import type_refusal
+from api.graphql.texts import choices_text, describe, field_text, first_line, stated_texts, type_text
 
 SCALARS: dict[object, ScalarDefinition] = {}
 inputs: dict[str, type] = {}
@@ -87,7 +88,9 @@ def union_input(owner: str, name: str, members: tuple[inspect.Type, ...]) -> Any
         word = kinds.get(type(item), "Text")
         return scalar(f"{word}Column", "A list with one value a loan, or one value for all loans.")
     if len(structs) == 1 and any(isinstance(member, inspect.StrType) for member in members):
-        return scalar(structs[0].cls.__name__, describe(structs[0].cls) + "\n\nThe name of a preset, or an object.")
+        cls = structs[0].cls
+        parts = (first_line(cls), "The name of a preset, or an object of:", choices_text(cls))
+        return scalar(cls.__name__, "\n\n".join(parts))
     raise TypeError(f"{owner}.{name} is a union that GraphQL inputs do not cover")
 
 
@@ -100,10 +103,6 @@ def without_null(kind: inspect.Type) -> tuple[inspect.Type, bool]:
     return (members[0] if len(members) == 1 else inspect.UnionType(members)), optional
 
 
-def describe(cls: type) -> str:
-    return "\n".join(line.strip() for line in (cls.__doc__ or cls.__name__).strip().splitlines())
-
-
 def make_input(name: str, description: str, fields: dict[str, tuple[Any, bool, str]]) -> type:
     """An input type: each field by name has its type, whether it is required, and a description."""
     if name in inputs:
@@ -112,7 +111,7 @@ def make_input(name: str, description: str, fields: dict[str, tuple[Any, bool, s
     for field, (kind, required, text) in fields.items():
         body["__annotations__"][field] = kind if required else Optional[kind]  # noqa: UP045
         default = {} if required else {"default": strawberry.UNSET}
-        body[field] = strawberry.field(description=text or None, **default)
+        body[field] = strawberry.field(description=text, **default)
     inputs[name] = strawberry.input(type(name, (), body), name=name, description=description)
     return inputs[name]
 
@@ -127,28 +126,26 @@ def struct_input(kind: inspect.StructType) -> type:
         fields[str(kind.tag_field)] = (str, True, f"`{kind.tag}`.")
     for field in kind.fields:
         inner, _ = without_null(field.type)
-        fields[field.encode_name] = (input_type(name, field.name, inner), field.required, default_text(field))
+        fields[field.encode_name] = (input_type(name, field.name, inner), field.required, field_text(kind.cls, field))
     return make_input(name, describe(kind.cls), fields)
-
-
-def default_text(field: inspect.Field) -> str:
-    if field.required or field.default is msgspec.NODEFAULT or field.default is None:
-        return ""
-    return f"{field.default!r} by default.".replace("'", "`")
 
 
 def flat_input(name: str, members: list[inspect.StructType]) -> type:
     """The input of a union of tagged Structs: `type` and the fields of all, each with the types that take it."""
     takers: dict[str, list[str]] = {}
     kinds: dict[str, Any] = {}
+    stated: dict[str, str] = {}
     for member in members:
+        stated |= {field.encode_name: type_text(field.type) for field in member.fields} | stated_texts(member.cls)
         for field in member.fields:
             inner, _ = without_null(field.type)
             takers.setdefault(field.encode_name, []).append(f"`{member.tag}`")
             kinds.setdefault(field.encode_name, input_type(name, field.name, inner))
     tags = tuple(member.tag for member in members)
-    fields = {str(members[0].tag_field): (choice(name.removesuffix("Input") + "Type", tags, "The kinds."), True, "")}
-    fields |= {field: (kinds[field], False, f"Of {', '.join(takers[field])}.") for field in kinds}
+    kind = choice(name.removesuffix("Input") + "Type", tags, "The kinds.")
+    fields = {str(members[0].tag_field): (kind, True, "Which of the kinds it is; each takes the fields that name it.")}
+    texts = {field: f"Of {', '.join(takers[field])}. {stated.get(field, '')}".strip() for field in kinds}
+    fields |= {field: (kinds[field], False, texts[field]) for field in kinds}
     description = "\n".join(f"`{member.tag}`: {describe(member.cls)}" for member in members)
     return make_input(name, description, fields)
 

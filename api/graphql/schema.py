@@ -6,7 +6,7 @@ what the selected figures of `summary` are made of. `fields` in the input is che
 
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import anyio.to_thread
 import msgspec
@@ -28,6 +28,7 @@ import engine
 from api import limits
 from api.errors import Refusal, as_refusal
 from api.graphql.inputs import ProjectionRequestInput, config, to_request
+from api.graphql.texts import first_line
 from api.graphql.types import MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
 from api.settings import Settings
 from engine.fields import FIELD_INDEX
@@ -61,7 +62,13 @@ def columns_of(root: Any) -> Any:
     return root.view("columns")
 
 
-def rows_of(root: Any, first: int = 50, after: str | None = None) -> RowConnection:
+First = Annotated[int, strawberry.argument(description=f"Rows of the page, 1 to {MAX_PAGE}.")]
+After = Annotated[str | None, strawberry.argument(description="The `end_cursor` of the page before; none to begin.")]
+REQUEST = strawberry.argument(description=first_line(engine.ProjectionRequest))
+Request = Annotated[ProjectionRequestInput, REQUEST]  # type: ignore[valid-type]
+
+
+def rows_of(root: Any, first: First = 50, after: After = None) -> RowConnection:
     if not 1 <= first <= MAX_PAGE:
         raise invalid(f"first is {first}; expected 1 to {MAX_PAGE}")
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
@@ -79,7 +86,7 @@ ROWS = f"The same by pages of rows, at most {MAX_PAGE} each; at loan level loan 
 @strawberry.type(description="The cashflows of one group of loans.")
 class GroupProjection:
     found: strawberry.Private[View]
-    name: str
+    name: str = strawberry.field(description="The group's name, as its loans carry it.")
     columns: CashflowColumns = part_field(columns_of, CashflowColumns, "The columns.")
     rows: RowConnection = part_field(rows_of, RowConnection, ROWS)
 
@@ -103,7 +110,7 @@ def view_at(cashflows: engine.Cashflows, index: tuple[int, ...], asked: str) -> 
 class ScenarioProjection:
     cashflows: strawberry.Private[engine.Cashflows]
     at: strawberry.Private[int]
-    name: str
+    name: str = strawberry.field(description="The scenario's name in the request.")
     columns: CashflowColumns = part_field(columns_of, CashflowColumns, "The columns, at pool and loan level.")
     rows: RowConnection = part_field(rows_of, RowConnection, ROWS)
 
@@ -187,7 +194,7 @@ def with_selection(request: engine.ProjectionRequest, info: Info[Any, Any]) -> e
 @strawberry.type(description="Questions to the engine.")
 class Query:
     @strawberry.field(description="Projects a tape; only the columns that are selected are computed.")
-    async def projection(self, info: Info[Any, Any], request: ProjectionRequestInput) -> Projection:  # type: ignore[valid-type]
+    async def projection(self, info: Info[Any, Any], request: Request) -> Projection:
         settings: Settings = info.context["settings"]
         threads = settings.calculation_thread_pool_size
         try:

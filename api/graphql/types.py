@@ -10,6 +10,7 @@ import strawberry
 
 import engine
 from api.graphql.inputs import scalar
+from api.graphql.texts import field_texts, first_line
 from engine.fields import FIELD_INDEX, FIELDS
 
 FloatVector = scalar("FloatVector", "Numbers, one a period; at loan level one such list a loan.")
@@ -98,26 +99,34 @@ TOTALS = "Sums over the periods of the fields selected; null for stocks."
 FieldTotals: Any = output_type("FieldTotals", TOTALS, Optional[float], {})  # noqa: UP045
 
 
+def described(text: str) -> Any:
+    """A field that is read from its attribute, with a description."""
+    return strawberry.field(description=text)
+
+
 @strawberry.type(description="Where a page of rows ends.")
 class PageInfo:
-    has_next_page: bool
-    end_cursor: str | None
+    has_next_page: bool = described("Whether rows follow this page.")
+    end_cursor: str | None = described("Cursor of the last row, for `after` of the next page; null on an empty page.")
 
 
 @strawberry.type(description="A page of rows.")
 class RowConnection:
-    total_count: int
-    page_info: PageInfo
-    nodes: list[CashflowRow]
+    total_count: int = described("Rows on all pages.")
+    page_info: PageInfo = described("Where the page ends.")
+    nodes: list[CashflowRow] = described("The rows of the page.")
 
 
-@strawberry.type(description="What the cashflows come to.")
+FIGURES = field_texts(engine.Summary)
+
+
+@strawberry.type(description=first_line(engine.Summary))
 class Summary:
-    totals: FieldTotals
-    wal_years: float | None
-    final_period: int
-    peak_balance: float | None
-    opening_balance: float
+    totals: FieldTotals = described(FIGURES["totals"])
+    wal_years: float | None = described(FIGURES["wal_years"])
+    final_period: int = described(FIGURES["final_period"])
+    peak_balance: float | None = described(FIGURES["peak_balance"])
+    opening_balance: float = described(FIGURES["opening_balance"])
 
 
 def page(view: View, first: int, after: str | None) -> RowConnection:

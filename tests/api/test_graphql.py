@@ -1,7 +1,7 @@
 """GraphQL: the same numbers as the engine, only the columns selected, typed errors, limits on queries."""
 
 import asyncio
-from typing import Any
+from typing import Any, get_args
 
 import httpx
 import msgspec
@@ -13,10 +13,13 @@ from msgspec import inspect
 import engine
 from api.graphql.inputs import inputs
 from api.graphql.schema import MAX_ALIASES, schema
+from api.graphql.texts import field_texts
 from engine.fields import FIELDS
+from engine.tape import Columns
 
 Client = TestClient[Litestar]
 Headers = dict[str, str]
+SHARP = {"prepayment": {"type": "cpr", "rate": 0.5}}
 
 
 class Asker:
@@ -336,3 +339,43 @@ def test_the_query_of_the_page_and_its_introspection_run(ask: Asker, client: Cli
 def test_names_are_those_of_python(ask: Asker) -> None:
     assert "wal_years" in schema.as_str()
     assert "walYears" not in schema.as_str()
+
+
+def test_everything_in_the_schema_has_a_description(ask: Asker) -> None:
+    part = "{ name description }"
+    fields = f"fields {{ name description args {part} }} inputFields {part}"
+    answer = ask.run({"query": f"{{ __schema {{ types {{ name {fields} }} }} }}"})
+    members = [
+        (f"{kind['name']}.{member['name']}", member["description"])
+        for kind in answer["data"]["__schema"]["types"]
+        if not kind["name"].startswith("__")
+        for field in (kind["fields"] or []) + (kind["inputFields"] or [])
+        for member in [field, *field.get("args", [])]
+    ]
+    assert {"LoanInput.balance", "Summary.wal_years", "Projection.first", "Query.request"} <= {
+        name for name, _ in members
+    }
+    assert [name for name, text in members if not text] == []
+
+
+def test_descriptions_are_the_sentences_of_the_docstrings() -> None:
+    loan, convention = field_texts(engine.Loan), field_texts(engine.Conventions)
+    assert loan["balance"] == "performing balance at the cut-off, currency units."
+    assert loan["annual_rate"] == "decimals a year."
+    assert loan["servicing_fee"] == "decimals a year. 0.0 by default."
+    assert loan["amortization"] == "One of `bullet`, `level_pay`, `linear`. `level_pay` by default."
+    assert field_texts(Columns)["balance"] == loan["balance"]
+    assert convention["servicing_fee_base"].startswith("the opening performing balance")
+    assert "net_of_defaults" not in convention["interest_base"]
+
+
+def test_conventions_are_an_object_with_documented_choices(ask: Asker, body: dict[str, Any]) -> None:
+    answer = ask.run({"query": '{ __type(name: "Conventions") { description } }'})
+    text = answer["data"]["__type"]["description"]
+    for field in msgspec.structs.fields(engine.Conventions):
+        line = next(line for line in text.splitlines() if line.startswith(f"- `{field.name}`: "))
+        assert all(f"`{choice}`" in line for choice in get_args(field.type))
+    request = {**body, "conventions": {"interest_base": "survivors"}, "assumptions": SHARP}
+    paid = ask("columns { interest }", request)["data"]["projection"]["columns"]["interest"]
+    assert paid == expected(request, "interest")["interest"].tolist()
+    assert paid != expected({**request, "conventions": "sifma"}, "interest")["interest"].tolist()
