@@ -22,7 +22,8 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """What the borrowers and the servicer are assumed to do.
 
     severity: share of the defaulted balance that is lost, a decimal. recovery_lag: months from default to
-    liquidation. groups: assumptions for the loans whose `group` is the key, in place of these.
+    liquidation. groups: assumptions for the loans whose `group` is the key, in place of these; a key that no loan has
+    is no error, since one batch of a tape may lack a group that another has.
     """
 
     prepayment: PrepaymentCurve | None = None

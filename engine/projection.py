@@ -90,7 +90,8 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     """The cashflows of the request's tape under its scenarios.
 
     threads: how many run the core, none for every processor. progress: called with the loans done so far, from the
-    calling thread. Raises TapeError or AssumptionError with every fault found, up to a hundred.
+    calling thread. Raises TapeError with every fault of the tape, else AssumptionError with every fault of the rest, up
+    to a hundred.
     """
     request = checked(request)
     loans = request.tape.arrays()
