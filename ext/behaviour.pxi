@@ -1,0 +1,45 @@
+"""What the loans of a run share: surviving, defaulting and prepaid shares by month. Part of _core.pyx."""
+
+cdef struct Behaviour:
+    # each [0 .. months]: surviving, defaulting, in foreclosure, paying as scheduled, prepaid, paying interest
+    double *alive
+    double *default
+    double *foreclosure
+    double *kept
+    double *prepaid
+    double *paying
+
+
+cdef void behave(const Rules *rules, const double *smm, const double *mdr, long age, long term, long months,
+                 Behaviour b) noexcept nogil:
+    """OUT b: what all loans of a run share, months 0 .. months. smm, mdr: by age or period, entry j is month j."""
+    cdef long t, lag = rules.lag, stop = term - lag if rules.stop else months
+    cdef double s, m, left, alive = 1
+    cdef const double *prepay = smm + (age if rules.by_age_prepayment else 0)
+    cdef const double *fail = mdr + (age if rules.by_age_default else 0)
+    b.alive[0] = 1
+    b.default[0] = b.kept[0] = b.prepaid[0] = b.paying[0] = 0
+    for t in range(1, months + 1):
+        m = fail[t] if t <= stop else 0
+        s = prepay[t] if rules.prepayment_base == GROSS else prepay[t] * (1 - m)
+        if s > 1 - m:
+            s = 1 - m
+        b.default[t] = alive * m
+        b.prepaid[t] = alive * s
+        left = alive * (1 - m - s)
+        if left < 0:
+            left = 0
+        b.kept[t] = left if rules.prepayment_base == OPENING_NET else alive * (1 - m)
+        b.paying[t] = left if rules.on_survivors else alive * (1 - m)
+        alive = left
+        b.alive[t] = alive
+    window(b.default, b.foreclosure, lag, months)
+
+
+cdef simd_void window(const double *x, double *out, long lag, long months) noexcept nogil:
+    """OUT out[t] = x[t - lag + 1] + .. + x[t]; added up anew each month, so that what is over is exactly zero."""
+    cdef long t, j
+    memset(out, 0, (months + 1) * sizeof(double))
+    for j in range(lag):
+        for t in range(j, months + 1):
+            out[t] = out[t] + x[t - j]

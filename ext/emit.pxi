@@ -1,0 +1,165 @@
+"""Contract sums and behaviour multiplied into the output fields. Part of _core.pyx."""
+
+cdef inline double repaid(double before, double after) noexcept nogil:
+    """Principal between two balances; what is within their rounding is none, so that it never turns negative."""
+    cdef double paid = before - after, rounding = 1e-15 * before
+    return paid if paid > rounding or paid < -rounding else 0
+
+
+cdef struct Contract:
+    # each [0 .. months]: balance, rate x balance, fee x balance, capped loss by month of liquidation (or NULL)
+    const double *balance
+    const double *interest
+    const double *fees
+    const double *capped
+
+
+cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, double *scratch,
+                    double **row) noexcept nogil:
+    """OUT row[field][t - 1] for t in 1 .. months, for every row that is not NULL.
+
+    Rows are closed under what they are made of (engine/projection.py). scratch: two arrays of months + 1.
+    """
+    cdef long t
+    cdef bint amortises = rules.advancing == ADVANCE_ALL
+    cdef double *out
+    cdef const double *base
+    cdef double *held = scratch
+    cdef double *defaulted = scratch + months + 1
+    if row[BALANCE] != NULL:
+        out = row[BALANCE]
+        for t in range(1, months + 1):
+            out[t - 1] = c.balance[t] * b.alive[t]
+    if row[DEFAULT] != NULL:
+        out = row[DEFAULT]
+        for t in range(1, months + 1):
+            out[t - 1] = c.balance[t - 1] * b.default[t]
+    if row[PREPAYMENT] != NULL:
+        out = row[PREPAYMENT]
+        base = c.balance - 1 if rules.prepayment_base == OPENING_NET else c.balance
+        for t in range(1, months + 1):
+            out[t - 1] = base[t] * b.prepaid[t]
+    if row[ADVANCED_PRINCIPAL] != NULL:
+        out = row[ADVANCED_PRINCIPAL]
+        for t in range(1, months + 1):
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * b.foreclosure[t] if amortises else 0
+    if row[SCHEDULED_PRINCIPAL] != NULL:
+        out = row[SCHEDULED_PRINCIPAL]
+        for t in range(1, months + 1):
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (b.kept[t] + (b.foreclosure[t] if amortises else 0))
+    if row[EXPECTED_PRINCIPAL] != NULL:
+        out = row[EXPECTED_PRINCIPAL]
+        for t in range(1, months + 1):
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
+                b.alive[t - 1] + (b.foreclosure[t] - b.default[t] if amortises else 0))
+    emit_liquidation(rules, c, b, months, row)
+    emit_foreclosure(rules, c, b, months, held, row[FORECLOSURE])
+    emit_interest(rules, c, b, months, held, defaulted, row)
+    if row[NET_INTEREST] != NULL:
+        for t in range(months):
+            row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
+    if row[PRINCIPAL] != NULL:
+        for t in range(months):
+            row[PRINCIPAL][t] = row[SCHEDULED_PRINCIPAL][t] + row[PREPAYMENT][t] + row[RECOVERY][t]
+    if row[CASHFLOW] != NULL:
+        for t in range(months):
+            row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t]
+
+
+cdef simd_void emit_liquidation(const Rules *rules, Contract c, Behaviour b, long months,
+                                double **row) noexcept nogil:
+    """OUT liquidation, loss and recovery, `lag` months after the default."""
+    cdef long t, lag = rules.lag, upto = min(lag, months)
+    cdef bint amortises = rules.advancing == ADVANCE_ALL
+    cdef double left
+    cdef double *liquidation = row[LIQUIDATION]
+    cdef double *loss = row[LOSS]
+    cdef double *recovery = row[RECOVERY]
+    if liquidation == NULL:
+        return
+    memset(liquidation, 0, upto * sizeof(double))
+    if amortises:
+        for t in range(lag + 1, months + 1):
+            liquidation[t - 1] = c.balance[t - 1] * b.default[t - lag]
+    else:
+        for t in range(lag + 1, months + 1):
+            liquidation[t - 1] = c.balance[t - lag - 1] * b.default[t - lag]
+    if loss == NULL:
+        return
+    memset(loss, 0, upto * sizeof(double))
+    if amortises:
+        for t in range(lag + 1, months + 1):
+            left = c.capped[t] * b.default[t - lag]
+            loss[t - 1] = left if left < liquidation[t - 1] else liquidation[t - 1]
+    else:
+        for t in range(lag + 1, months + 1):
+            loss[t - 1] = liquidation[t - 1] * rules.severity
+    if recovery != NULL:
+        for t in range(months):
+            recovery[t] = liquidation[t] - loss[t]
+
+
+cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, long months, double *held,
+                                double *out) noexcept nogil:
+    """OUT the balance in foreclosure: amortising with the loan under principal advancing, else frozen at default."""
+    cdef long t
+    if out == NULL:
+        return
+    if rules.advancing == ADVANCE_ALL:
+        for t in range(1, months + 1):
+            out[t - 1] = c.balance[t] * b.foreclosure[t]
+        return
+    held[0] = 0
+    for t in range(1, months + 1):
+        held[t] = c.balance[t - 1] * b.default[t]
+    window(held + 1, out, rules.lag, months - 1)
+
+
+cdef simd_void on_defaulted(const Rules *rules, const double *per_month, Behaviour b, long months, double *held,
+                            double *out) noexcept nogil:
+    """OUT out[t]: a rate-weighted sum over the balance in foreclosure at the start of month t + 1, t from 0."""
+    cdef long t
+    if rules.advancing == ADVANCE_ALL:
+        for t in range(months + 1):
+            out[t] = per_month[t] * b.foreclosure[t]
+        return
+    held[0] = 0
+    for t in range(1, months + 1):
+        held[t] = per_month[t - 1] * b.default[t]
+    window(held, out, rules.lag, months)
+
+
+cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long months, double *held,
+                             double *defaulted, double **row) noexcept nogil:
+    """OUT interest, its parts and the servicing fee."""
+    cdef long t
+    cdef bint advanced = rules.advancing != ADVANCE_NONE
+    cdef double *expected = row[EXPECTED_INTEREST]
+    cdef double *lost = row[LOST_INTEREST]
+    cdef double *interest = row[INTEREST]
+    cdef double *fee = row[SERVICING_FEE]
+    if expected != NULL or lost != NULL or row[ADVANCED_INTEREST] != NULL or (interest != NULL and advanced):
+        on_defaulted(rules, c.interest, b, months, held, defaulted)
+    if expected != NULL:
+        for t in range(1, months + 1):
+            expected[t - 1] = c.interest[t - 1] * b.alive[t - 1] + defaulted[t - 1]
+    if lost != NULL:
+        for t in range(1, months + 1):
+            lost[t - 1] = c.interest[t - 1] * b.default[t] + defaulted[t - 1]
+    if row[ADVANCED_INTEREST] != NULL:
+        for t in range(1, months + 1):
+            row[ADVANCED_INTEREST][t - 1] = (c.interest[t - 1] * b.default[t] + defaulted[t - 1]) if advanced else 0
+    if interest != NULL:
+        if advanced:
+            for t in range(1, months + 1):
+                interest[t - 1] = c.interest[t - 1] * (b.paying[t] + b.default[t]) + defaulted[t - 1]
+        else:
+            for t in range(1, months + 1):
+                interest[t - 1] = c.interest[t - 1] * b.paying[t]
+    if fee != NULL:
+        for t in range(1, months + 1):
+            fee[t - 1] = c.fees[t - 1] * b.alive[t - 1]
+        if rules.fee_on_total:
+            on_defaulted(rules, c.fees, b, months, held, defaulted)
+            for t in range(1, months + 1):
+                fee[t - 1] = fee[t - 1] + defaulted[t - 1]
