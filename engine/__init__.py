@@ -11,6 +11,7 @@ from engine.errors import AssumptionError, EngineError, InvalidInput, Problem, T
 from engine.fields import DEFAULT_FIELDS, FIELD_NAMES, FIELDS, Field
 from engine.loans import Loan
 from engine.projection import project, project_batches
+from engine.rates import DatedRates, FlatRate, Forwards, KeyRateShock, MonthlyRates, ParallelShock
 from engine.request import ProjectionRequest
 from engine.summary import Summary, summarize
 from engine.tape import Columns, Tape
@@ -18,7 +19,8 @@ from engine.tape_files import iter_tape, read_tape
 
 __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Cashflows", "Cdr",
-    "Columns", "Conventions", "Cpr", "EngineError", "Field", "Hep", "InvalidInput", "Loan", "Mdr", "Mhp", "Problem",
+    "Columns", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate", "Forwards", "Hep",
+    "InvalidInput", "KeyRateShock", "Loan", "Mdr", "Mhp", "MonthlyRates", "ParallelShock", "Problem",
     "ProjectionRequest", "Psa", "Scenario", "Sda", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Vector",
     "analytics", "iter_tape", "project", "project_batches", "read_tape", "summarize",
 ]  # fmt: skip

@@ -14,6 +14,7 @@ from engine.curves import (
     out_of_range,
 )
 from engine.errors import Problem
+from engine.rates import RatePath
 
 MAX_LAG = 360
 
@@ -23,7 +24,8 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     severity: share of the defaulted balance that is lost, a decimal. recovery_lag: months from default to
     liquidation. groups: assumptions for the loans whose `group` is the key, in place of these; a key that no loan has
-    is no error, since one batch of a tape may lack a group that another has.
+    is no error, since one batch of a tape may lack a group that another has. rates: the path of each index that
+    floating loans name; a scenario takes those it does not state from the request's assumptions.
     """
 
     prepayment: PrepaymentCurve | None = None
@@ -32,6 +34,7 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     recovery_lag: int = 0
     advancing: Literal["none", "interest", "principal_and_interest"] = "none"
     groups: dict[str, "Assumptions"] | None = None
+    rates: dict[str, RatePath] | None = None
 
     def problems(self, path: str) -> list[Problem]:
         """Every value out of range, with its path below `path`."""
@@ -49,11 +52,16 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             if isinstance(curve, Vector) and curve.unit not in units:
                 allowed = ", ".join(units)
                 found.append(Problem(f"{path}.{name}.unit", f"is '{curve.unit}'; expected one of {allowed}"))
+        for index, rates in (self.rates or {}).items():
+            found += rates.problems(f"{path}.rates[{index!r}]")
         for group, assumptions in (self.groups or {}).items():
             found += assumptions.problems(f"{path}.groups[{group!r}]")
             if assumptions.groups:
                 message = "nests groups in a group; expected assumptions without groups"
                 found.append(Problem(f"{path}.groups[{group!r}].groups", message))
+            if assumptions.rates:
+                message = "states rates for one group; expected them beside `groups`, since an index is the market's"
+                found.append(Problem(f"{path}.groups[{group!r}].rates", message))
         return found
 
 

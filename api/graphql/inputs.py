@@ -71,6 +71,9 @@ def input_type(owner: str, name: str, kind: inspect.Type) -> Any:
             return list[Optional[found]] if optional else list[found]  # type: ignore[valid-type]  # noqa: UP045
         case inspect.DictType(value_type=inspect.StructType(cls=cls)):
             return scalar(f"{cls.__name__}By{pascal(name)[:-1]}", f"An object: a name of `{name}` to {cls.__name__}.")
+        case inspect.DictType(value_type=inspect.UnionType(types=members)):
+            tags = ", ".join(f"`{member.tag}`" for member in members if isinstance(member, inspect.StructType))
+            return scalar(f"{pascal(name)}ByName", f"An object: a name to an object whose `type` is one of {tags}.")
         case inspect.UnionType(types=members):
             return union_input(owner, name, tuple(m for m in members if not isinstance(m, inspect.NoneType)))
     raise TypeError(f"{owner}.{name} has a type that GraphQL inputs do not cover: {kind}")
