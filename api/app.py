@@ -6,12 +6,16 @@ from litestar.datastructures import State
 from api.auth import authentication
 from api.errors import handle
 from api.graphql.handlers import run_query
+from api.graphql.schema import schema
 from api.headers import security_headers
+from api.keys import keys_from
 from api.rest.health import health, measure
 from api.rest.metrics import Metrics, measured, metrics_page
 from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
 from api.rest.projections import create_projection
+from api.roles import undeclared
 from api.settings import Settings
+from api.tokens import Tokens
 
 ROUTES = [health, metrics_page, create_projection, run_query, graphql_page, schema_page, openapi_json, page_asset]
 
@@ -30,7 +34,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
         exception_handlers={Exception: handle},
         request_max_body_size=used.max_body_bytes,
     )
+    if missing := undeclared(app, schema):
+        raise AssertionError(f"no role is required by {', '.join(missing)}; see api/roles.py")
     paths = frozenset(route.path for route in app.routes)
     # Outside the framework, so that refusals of the router and of authentication are counted and carry the headers too.
-    app.asgi_handler = security_headers(measured(authentication(app.asgi_handler, used), metrics, paths))
+    checked = authentication(app.asgi_handler, used, Tokens(used, keys_from(used)))
+    app.asgi_handler = security_headers(measured(checked, metrics, paths))
     return app

@@ -1,4 +1,4 @@
-"""Authentication: a JWT (HS256) on every route but /health and /metrics.
+"""Authentication: a JWT on every route but /health and /metrics.
 
 Programs send `Authorization: Bearer <token>`. A browser opening a page (/schema, /graphql) cannot; it opens
 `/schema?access_token=<token>` instead, which sets an HttpOnly, SameSite=Strict cookie for that page and below
@@ -7,56 +7,21 @@ the page itself: a POST by cookie must carry `Sec-Fetch-Site: same-origin`, whic
 """
 
 import time
-from datetime import timedelta
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs
 
-import jwt
 from litestar.types import ASGIApp, Receive, Send
 
 from api.errors import PROBLEM_JSON, Refusal, problem_body
 from api.settings import Settings
+from api.tokens import Caller, Tokens, issue_token, unauthorized, verify
 
-ALGORITHM = "HS256"
+__all__ = ["OPEN_PATHS", "Caller", "authentication", "issue_token", "verify"]
+
 OPEN_PATHS = frozenset({"/health", "/metrics"})
 PAGES = ("/schema", "/graphql")
 COOKIE = "cashflow_page"
-
-
-def issue_token(settings: Settings, subject: str, lifetime: timedelta) -> str:
-    """A token for `subject` that is valid from now for `lifetime`."""
-    now = int(time.time())
-    claims = {
-        "sub": subject,
-        "iat": now,
-        "exp": now + int(lifetime.total_seconds()),
-        "iss": settings.jwt_issuer,
-        "aud": settings.jwt_audience,
-    }
-    return jwt.encode(claims, settings.jwt_secret, algorithm=ALGORITHM)
-
-
-def verify(settings: Settings, token: str) -> dict[str, Any]:
-    """The claims of a token. Raises Refusal (401) if anything about it is wrong."""
-    try:
-        claims = jwt.decode(
-            token,
-            settings.jwt_secret,
-            algorithms=[ALGORITHM],
-            issuer=settings.jwt_issuer,
-            audience=settings.jwt_audience,
-            options={"require": ["exp", "iat", "sub", "iss", "aud"]},
-        )
-    except jwt.InvalidTokenError as error:
-        raise unauthorized(f"The token is refused: {error}.") from error
-    if not claims["sub"]:
-        raise unauthorized("The token is refused: its subject is empty.")
-    return claims
-
-
-def unauthorized(detail: str) -> Refusal:
-    return Refusal(401, detail, headers={"www-authenticate": 'Bearer realm="cashflow"'})
 
 
 def page_of(path: str) -> str | None:
@@ -76,6 +41,9 @@ def presented_token(scope: Any) -> str:
     """The token in a request. Raises Refusal (401) if there is none where it may be."""
     headers: dict[bytes, bytes] = dict(scope["headers"])
     authorization = headers.get(b"authorization")
+    # Two would leave open which of them a proxy has looked at.
+    if sum(name == b"authorization" for name, _ in scope["headers"]) > 1:
+        raise unauthorized("The Authorization header is there twice; expected one.")
     if authorization is not None:
         scheme, _, token = authorization.decode("latin-1").partition(" ")
         if scheme.lower() != "bearer" or not token.strip():
@@ -90,8 +58,8 @@ def presented_token(scope: Any) -> str:
     raise unauthorized("A token is required: `Authorization: Bearer <token>`.")
 
 
-def authentication(app: ASGIApp, settings: Settings) -> ASGIApp:
-    """`app` behind the token check; claims are put in scope["auth"] and the subject in scope["user"]."""
+def authentication(app: ASGIApp, settings: Settings, tokens: Tokens) -> ASGIApp:
+    """`app` behind the token check; the Caller is put in scope["auth"] and its subject in scope["user"]."""
 
     async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan" or (scope["type"] == "http" and scope["path"] in OPEN_PATHS):
@@ -102,14 +70,14 @@ def authentication(app: ASGIApp, settings: Settings) -> ASGIApp:
             return
         try:
             query_token = page_query_token(scope)
-            claims = verify(settings, query_token or presented_token(scope))
+            caller = await tokens.caller(query_token or presented_token(scope))
         except Refusal as refusal:
             await send_refusal(refusal, scope["path"], send)
             return
         if query_token:
-            await redirect_with_cookie(scope["path"], query_token, claims, settings, send)
+            await redirect_with_cookie(scope["path"], query_token, caller, settings, send)
             return
-        scope["auth"], scope["user"] = claims, claims["sub"]
+        scope["auth"], scope["user"] = caller, caller.subject
         await app(scope, receive, send)
 
     return wrapped
@@ -129,9 +97,9 @@ async def send_refusal(refusal: Refusal, path: str, send: Send) -> None:
     await send_answer(refusal.status, headers, body, send)
 
 
-async def redirect_with_cookie(path: str, token: str, claims: dict[str, Any], settings: Settings, send: Send) -> None:
+async def redirect_with_cookie(path: str, token: str, caller: Caller, settings: Settings, send: Send) -> None:
     """A redirect to the page, with the token in a cookie that lives as long as the token."""
-    age = max(0, int(claims["exp"] - time.time()))
+    age = max(0, int(caller.expires - time.time()))
     secure = "; Secure" if settings.env == "production" else ""
     cookie = f"{COOKIE}={token}; Path={path}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}"
     await send_answer(303, {"location": path, "set-cookie": cookie, "content-length": "0"}, b"", send)

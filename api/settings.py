@@ -4,11 +4,13 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-MIN_SECRET_BYTES = 32
+from api.setting_checks import faults
+
+Role = Literal["reader", "analyst", "admin"]
 
 
 class SettingsError(ValueError):
@@ -16,66 +18,90 @@ class SettingsError(ValueError):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """The settings; each field is read from the environment variable of its name in capitals.
+    """The settings; each field is read from the environment variable of its name in capitals, lists by commas.
 
     jwt_secret: at least 32 bytes; blank is allowed in development only, where one is made and kept in state_dir.
     max_loan_months: loans x months x scenarios of one request. max_result_cells: numbers in one answer below
     pool level. calculation_thread_pool_size: threads of one projection, none for one a CPU.
+    graphql_introspection: none for on in development and off in production.
     """
 
     env: Literal["development", "production"] = "development"
+    debug: bool = False
     host: str = "127.0.0.1"
     port: int = 8000
     state_dir: str = ".cashflow"
+    tls_cert_file: str = ""
+    tls_key_file: str = ""
+    allowed_hosts: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    trusted_proxies: tuple[str, ...] = ()
     jwt_secret: str = ""
+    jwt_secret_previous: str = ""
+    jwt_jwks: str = ""
+    jwt_jwks_refresh: int = 600
     jwt_issuer: str = "cashflow"
     jwt_audience: str = "cashflow-api"
+    jwt_leeway: int = 30
+    jwt_roles_claim: str = "roles"
+    jwt_default_role: Role = "reader"
+    redis_url: str = ""
+    rate_limit_enabled: bool = True
+    rate_limit_requests: int = 100
+    rate_limit_window: int = 3600
+    rate_limit_on_failure: Literal["open", "closed"] = "open"
     max_body_bytes: int = 64 * 1024 * 1024
+    max_graphql_body_bytes: int = 16 * 1024 * 1024
     max_loan_months: int = 500_000_000
     max_result_cells: int = 20_000_000
     calculation_thread_pool_size: int | None = None
+    graphql_introspection: bool | None = None
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
         """The settings in `environ` (the process environment by default). Raises SettingsError."""
         source = os.environ if environ is None else environ
-        given = {name: source[name.upper()] for name in cls.__struct_fields__ if source.get(name.upper(), "").strip()}
         problems: list[str] = []
-        values: dict[str, object] = {}
+        unread: set[str] = set()
+        values: dict[str, Any] = {}
         for field in msgspec.structs.fields(cls):
-            if field.name not in given:
+            text = source.get(field.name.upper(), "").strip()
+            if not text:
                 continue
             try:
-                values[field.name] = msgspec.convert(given[field.name].strip(), field.type, strict=False)
+                values[field.name] = msgspec.convert(parts(text, field.type), field.type, strict=False)
             except msgspec.ValidationError as error:
-                shown = "a value" if "secret" in field.name else repr(given[field.name])
+                shown = "a value" if "secret" in field.name or "url" in field.name else repr(text)
                 problems.append(f"{field.name.upper()} is {shown}: {error}")
+                unread.add(field.name.upper())
+        settings = cls(**values)
+        # What is wrong beside it is named in the same message, so that one start shows all there is to mend.
+        if settings.env == "development" and not (settings.jwt_secret or settings.jwt_jwks or problems):
+            settings = msgspec.structs.replace(settings, jwt_secret=development_secret(Path(settings.state_dir)))
+        skipped = unread | ({"JWT_SECRET"} if problems and settings.env == "development" else set())
+        problems += [fault for fault in faults(settings) if fault.split()[0] not in skipped]
         if problems:
             raise SettingsError("\n".join(problems))
-        settings = cls(**values)  # type: ignore[arg-type]
-        if not settings.jwt_secret and settings.env == "development":
-            settings = msgspec.structs.replace(settings, jwt_secret=development_secret(Path(settings.state_dir)))
-        settings.check()
         return settings
 
     def check(self) -> None:
-        """Raises SettingsError with every value out of range."""
-        problems = []
-        size = len(self.jwt_secret.encode())
-        if size < MIN_SECRET_BYTES:
-            what = f"has {size} bytes" if size else "is missing"
-            problems.append(f"JWT_SECRET {what}; expected at least {MIN_SECRET_BYTES} random bytes")
-        if not 1 <= self.port <= 65535:
-            problems.append(f"PORT is {self.port}; expected 1 to 65535")
-        for name in ("jwt_issuer", "jwt_audience"):
-            if not getattr(self, name):
-                problems.append(f"{name.upper()} is empty; expected a name")
-        for name in ("max_body_bytes", "max_loan_months", "max_result_cells", "calculation_thread_pool_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                problems.append(f"{name.upper()} is {value}; expected a whole number of at least 1")
+        """Raises SettingsError with every value that is refused."""
+        problems = faults(self)
         if problems:
             raise SettingsError("\n".join(problems))
+
+    @property
+    def introspection(self) -> bool:
+        """Whether GraphQL answers questions about its schema."""
+        given = self.graphql_introspection
+        return self.env == "development" if given is None else given
+
+
+def parts(text: str, kind: Any) -> Any:
+    """The text of a setting, or the entries between its commas where the setting is a list."""
+    if kind != tuple[str, ...]:
+        return text
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def development_secret(folder: Path) -> str:

@@ -20,10 +20,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from api.auth import issue_token
-from api.settings import Settings, SettingsError
+from api.settings import Role, Settings, SettingsError
 from api.shell_inputs import assumptions_from, described, mapping, percent, rows_of_file, speed
 from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
 from api.shell_welcome import welcome
+from api.tokens import ROLES
 from engine.assumptions import Assumptions
 from engine.cashflows import Cashflows
 from engine.errors import EngineError, InvalidInput
@@ -226,7 +227,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
     settings = Settings.from_env()
     host, port = host or settings.host, port or settings.port
     check_free(host, port)
-    if settings.env == "development":
+    if settings.env == "development" and not settings.jwt_jwks:
         click.echo(welcome(settings, host, port))
     # Every worker builds its own app, so the server is given the factory's name. No access log: the address of a page
     # opened in a browser holds a token.
@@ -240,6 +241,8 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
         http="httptools",
         proxy_headers=False,
         server_header=False,
+        ssl_certfile=settings.tls_cert_file or None,
+        ssl_keyfile=settings.tls_key_file or None,
         access_log=False,
         log_level="warning" if settings.env == "development" else "info",
     )
@@ -260,15 +263,21 @@ def check_free(host: str, port: int) -> None:
 @main.command()
 @click.option("--subject", default="dev", show_default=True, help="Whom the token names.")
 @click.option("--hours", type=float, default=24.0, show_default=True, help="Its lifetime.")
-def token(subject: str, hours: float) -> None:
-    """Print a token that the service accepts (it is signed with JWT_SECRET)."""
+@click.option("--role", type=click.Choice(ROLES), default="analyst", show_default=True, help="What its bearer may do.")
+def token(subject: str, hours: float, role: Role) -> None:
+    """Print a token for development (it is signed with JWT_SECRET)."""
     if not subject.strip():
         raise click.BadParameter("it is empty; expected whom the token names", param_hint="--subject")
     # Less than a second would round to a token that is expired when printed; NaN compares false.
     if not 1 / 3600 <= hours <= MAX_TOKEN_HOURS:
         message = f"{hours:g} is no lifetime; expected hours from a second to {MAX_TOKEN_HOURS:,} (a hundred years)"
         raise click.BadParameter(message, param_hint="--hours")
-    click.echo(issue_token(Settings.from_env(), subject, timedelta(hours=hours)))
+    settings = Settings.from_env()
+    if settings.env == "production":
+        raise Refused("ENV is production, where tokens come from your identity provider; this is for development")
+    if settings.jwt_jwks:
+        raise Refused("JWT_JWKS is set, so tokens come from the issuer of that key set; this signs with JWT_SECRET")
+    click.echo(issue_token(settings, subject, timedelta(hours=hours), role))
 
 
 @main.command("fields")

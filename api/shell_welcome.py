@@ -28,15 +28,15 @@ def call(base: str, path: str, token: str, body: dict[str, Any]) -> str:
     )
 
 
-def base_address(host: str, port: int) -> str:
+def base_address(host: str, port: int, scheme: str = "http") -> str:
     """The address at which this machine reaches the server."""
     name = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)
-    return f"http://{name}:{port}"
+    return f"{scheme}://{name}:{port}"
 
 
 def welcome(settings: Settings, host: str, port: int) -> str:
     """The text printed before the server starts."""
-    base = base_address(host, port)
+    base = base_address(host, port, "https" if settings.tls_cert_file else "http")
     token = issue_token(settings, "dev", TOKEN_LIFETIME)
     graphql = {"query": QUERY, "variables": {"request": REQUEST}}
     return f"""\

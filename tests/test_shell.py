@@ -278,9 +278,9 @@ def test_fields_lists_every_output_field() -> None:
 
 def test_token_is_accepted_by_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_SECRET", SECRET)
-    claims = verify(Settings.from_env(), done("token", "--subject", "ada", "--hours", 2).strip())
-    assert claims["sub"] == "ada"
-    assert claims["exp"] - claims["iat"] == 7200
+    caller = verify(Settings.from_env(), done("token", "--subject", "ada", "--hours", 2, "--role", "admin").strip())
+    assert (caller.subject, caller.role) == ("ada", "admin")
+    assert caller.claims["exp"] - caller.claims["iat"] == 7200
 
 
 @pytest.mark.parametrize("hours", ["inf", "-inf", "nan", "1e300", "1e-9", "0", "-1", "876001"])

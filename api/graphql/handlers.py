@@ -12,6 +12,7 @@ from litestar import Request, Response, post
 
 from api.errors import Refusal
 from api.graphql.schema import schema
+from api.roles import requires
 
 JSON = "application/json"
 # Queries are kept once parsed, and a single long text in one counts as one token; values belong in the variables.
@@ -43,7 +44,7 @@ def formatted(error: GraphQLError, ran: bool) -> dict[str, Any]:
     return found
 
 
-@post("/graphql", status_code=200)
+@post("/graphql", status_code=200, guards=[requires("reader")])
 async def run_query(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The answer to the query in the body."""
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
@@ -58,7 +59,11 @@ async def run_query(request: Request[Any, Any, Any]) -> Response[bytes]:
         operation.query or " ",
         variable_values=operation.variables,
         operation_name=operation.operationName,
-        context_value={"settings": request.app.state.settings, "operation_name": operation.operationName},
+        context_value={
+            "settings": request.app.state.settings,
+            "caller": request.scope["auth"],
+            "operation_name": operation.operationName,
+        },
     )
     errors = result.errors or []
     ran = result.data is not None or any(error.path for error in errors)

@@ -11,6 +11,7 @@ import engine
 from api import encode, limits
 from api.errors import Refusal
 from api.faults import type_refusal
+from api.roles import requires
 from api.settings import Settings
 
 # A body beyond this is decoded in a thread, so that other requests go on.
@@ -57,7 +58,7 @@ def fields_of(request: Request[Any, Any, Any]) -> list[str] | None:
     return None if given is None else [name.strip() for text in given for name in text.split(",") if name.strip()]
 
 
-@post("/v1/projections", status_code=200)
+@post("/v1/projections", status_code=200, guards=[requires("reader")])
 async def create_projection(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The cashflows of the request in the body."""
     settings: Settings = request.app.state.settings

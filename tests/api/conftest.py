@@ -24,7 +24,8 @@ SCENARIOS = [
 
 @pytest.fixture(scope="session")
 def settings() -> Settings:
-    return Settings(jwt_secret="a secret of the tests, made of 32 bytes and more", max_loan_months=100_000)
+    secret = "a secret of the tests, made of 32 bytes and more"
+    return Settings(jwt_secret=secret, max_loan_months=100_000, rate_limit_enabled=False)
 
 
 @pytest.fixture(scope="session")

@@ -72,3 +72,65 @@ def test_a_development_secret_is_made_once_and_readable_by_its_owner_alone(tmp_p
     assert stat.S_IMODE((folder / "jwt_secret").stat().st_mode) == 0o600
     assert sorted(path.name for path in folder.iterdir()) == [".gitignore", "jwt_secret"]
     assert (folder / ".gitignore").read_text() == "*\n"
+
+
+PRODUCTION = {
+    "ENV": "production",
+    "JWT_SECRET": "Zk3nV0x8bQf7Jd2LsT5yHw9RmC4uPg6E",
+    "ALLOWED_HOSTS": "api.example.com",
+    "REDIS_URL": "redis://redis:6379/0",
+}
+
+
+def test_a_production_with_all_that_it_needs_starts() -> None:
+    settings = Settings.from_env(PRODUCTION | {"CORS_ORIGINS": "https://a.example, https://b.example:8443"})
+    assert settings.cors_origins == ("https://a.example", "https://b.example:8443")
+    assert not settings.introspection
+    assert Settings.from_env(PRODUCTION | {"GRAPHQL_INTROSPECTION": "true"}).introspection
+    assert Settings(jwt_secret=SECRET).introspection
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"JWT_SECRET": "x" * 40}, "JWT_SECRET has 1 distinct"),
+        ({"JWT_SECRET": "change-me-change-me-change-me-now"}, "JWT_SECRET contains 'change-me'"),
+        ({"JWT_SECRET": "short"}, "JWT_SECRET has 5 bytes"),
+        ({"JWT_SECRET": ""}, "JWT_SECRET is missing"),
+        ({"JWT_SECRET_PREVIOUS": "short"}, "JWT_SECRET_PREVIOUS has 5 bytes"),
+        ({"DEBUG": "true"}, "DEBUG is true"),
+        ({"ALLOWED_HOSTS": ""}, "ALLOWED_HOSTS is missing"),
+        ({"ALLOWED_HOSTS": "*"}, "ALLOWED_HOSTS is '*'"),
+        ({"ALLOWED_HOSTS": "https://api.example.com"}, "ALLOWED_HOSTS has"),
+        ({"CORS_ORIGINS": "*"}, "CORS_ORIGINS is '*'"),
+        ({"CORS_ORIGINS": "https://a.example/"}, "CORS_ORIGINS has 'https://a.example/'"),
+        ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES is 0.0.0.0/0"),
+        ({"TRUSTED_PROXIES": "nginx"}, "TRUSTED_PROXIES has 'nginx'"),
+        ({"REDIS_URL": ""}, "REDIS_URL is missing"),
+        ({"REDIS_URL": "http://redis"}, "REDIS_URL is no address"),
+        ({"RATE_LIMIT_REQUESTS": "0"}, "RATE_LIMIT_REQUESTS is 0"),
+        ({"JWT_LEEWAY": "3600"}, "JWT_LEEWAY is 3600"),
+        ({"JWT_DEFAULT_ROLE": "root"}, "JWT_DEFAULT_ROLE is 'root'"),
+        ({"TLS_CERT_FILE": "/none.pem"}, "TLS_KEY_FILE is missing"),
+        ({"JWT_SECRET": "", "JWT_JWKS": "/none.json"}, "JWT_JWKS is '/none.json', which is no file"),
+    ],
+)
+def test_production_refuses_what_development_allows(change: dict[str, str], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(PRODUCTION | change)
+    assert any(line.startswith(told) for line in str(caught.value).splitlines()), str(caught.value)
+
+
+def test_everything_that_is_wrong_is_named_in_one_message() -> None:
+    environ = {"ENV": "production", "JWT_SECRET": "short", "DEBUG": "true", "CORS_ORIGINS": "*", "PORT": "eighty"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    named = [line.split()[0] for line in str(caught.value).splitlines()]
+    assert sorted(named) == ["ALLOWED_HOSTS", "CORS_ORIGINS", "DEBUG", "JWT_SECRET", "PORT", "REDIS_URL"]
+
+
+def test_a_refusal_repeats_no_secret() -> None:
+    environ = {"ENV": "production", "JWT_SECRET": "hunter2hunter2", "REDIS_URL": "ftp://:hunter2@host"}
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env(environ)
+    assert "hunter2" not in str(caught.value)
