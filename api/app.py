@@ -3,29 +3,55 @@
 from litestar import Litestar
 from litestar.datastructures import State
 
+from api import sentry
 from api.auth import authentication
+from api.components import Components
 from api.errors import handle
+from api.exposition import page_registry
 from api.graphql.handlers import run_query
 from api.graphql.schema import schema
 from api.headers import security_headers
 from api.keys import keys_from
-from api.rest.health import health, measure
-from api.rest.metrics import Metrics, measured, metrics_page
+from api.logging import configure
+from api.observe import Routes, observed
+from api.rest.health import api_component, health, live, measure, ready, version
+from api.rest.metrics import metrics_page
 from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
 from api.rest.projections import create_projection
 from api.roles import undeclared
 from api.settings import Settings
 from api.tokens import Tokens
 
-ROUTES = [health, metrics_page, create_projection, run_query, graphql_page, schema_page, openapi_json, page_asset]
+ROUTES = [
+    health,
+    live,
+    ready,
+    metrics_page,
+    create_projection,
+    run_query,
+    graphql_page,
+    schema_page,
+    openapi_json,
+    page_asset,
+]
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
     """The service under `settings`, those of the environment by default. Raises SettingsError if they are refused."""
     used = Settings.from_env() if settings is None else settings
     used.check()
-    metrics = Metrics()
-    state = State({"settings": used, "metrics": metrics, "health": measure(used.calculation_thread_pool_size)})
+    configure(used)
+    reports = sentry.start(used, "api", version())
+    components = Components()
+    api_component(components)
+    state = State(
+        {
+            "settings": used,
+            "metrics": page_registry(version()),
+            "health": measure(used.calculation_thread_pool_size),
+            "components": components,
+        }
+    )
     app = Litestar(
         ROUTES,
         state=state,
@@ -36,8 +62,8 @@ def create_app(settings: Settings | None = None) -> Litestar:
     )
     if missing := undeclared(app, schema):
         raise AssertionError(f"no role is required by {', '.join(missing)}; see api/roles.py")
-    paths = frozenset(route.path for route in app.routes)
+    routes = Routes.of(app)
     # Outside the framework, so that refusals of the router and of authentication are counted and carry the headers too.
-    checked = authentication(app.asgi_handler, used, Tokens(used, keys_from(used)))
-    app.asgi_handler = security_headers(measured(checked, metrics, paths))
+    inner = security_headers(authentication(app.asgi_handler, used, Tokens(used, keys_from(used))))
+    app.asgi_handler = observed(sentry.reported(inner, routes) if reports else inner, routes)
     return app

@@ -13,13 +13,14 @@ from urllib.parse import parse_qs
 
 from litestar.types import ASGIApp, Receive, Send
 
+from api import metrics
 from api.errors import PROBLEM_JSON, Refusal, problem_body
 from api.settings import Settings
 from api.tokens import Caller, Tokens, issue_token, unauthorized, verify
 
 __all__ = ["OPEN_PATHS", "Caller", "authentication", "issue_token", "verify"]
 
-OPEN_PATHS = frozenset({"/health", "/metrics"})
+OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 PAGES = ("/schema", "/graphql")
 COOKIE = "cashflow_page"
 
@@ -72,6 +73,9 @@ def authentication(app: ASGIApp, settings: Settings, tokens: Tokens) -> ASGIApp:
             query_token = page_query_token(scope)
             caller = await tokens.caller(query_token or presented_token(scope))
         except Refusal as refusal:
+            if refusal.status == 401:
+                invalid = "invalid_token" in refusal.headers.get("www-authenticate", "")
+                metrics.count_authentication_failure("invalid" if invalid else "missing")
             await send_refusal(refusal, scope["path"], send)
             return
         if query_token:

@@ -2,13 +2,15 @@
 
 import logging
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
 import engine
+from api import metrics
+from api.correlation import request_id
 from engine.errors import MAX_PROBLEMS
 
 PROBLEM_JSON = "application/problem+json"
@@ -29,13 +31,14 @@ class Fault(msgspec.Struct, frozen=True):
 
 
 class ProblemDetails(msgspec.Struct, frozen=True):
-    """An error by RFC 9457; `errors` lists the offending values, up to a hundred."""
+    """An error by RFC 9457; `errors` lists the offending values, up to a hundred; `request_id` finds it in the log."""
 
     title: str
     status: int
     detail: str
     instance: str
     errors: list[Fault] = []
+    request_id: str = ""
     type: str = "about:blank"
 
 
@@ -70,8 +73,8 @@ def input_refusal(error: engine.InvalidInput) -> Refusal:
     return Refusal(422, f"{faults[0].path} {faults[0].message}{more}" if faults else str(error), faults)
 
 
-def as_refusal(error: Exception) -> Refusal:
-    """Any exception as a refusal; what nobody raised on purpose is a 500 without its message."""
+def as_refusal(error: Exception, part: Literal["api", "graphql"] = "api") -> Refusal:
+    """Any exception as a refusal; what nobody raised on purpose is a 500 without its message, counted and logged."""
     match error:
         case Refusal():
             return error
@@ -85,14 +88,16 @@ def as_refusal(error: Exception) -> Refusal:
         case HTTPException():
             detail = PLAINER.get(error.status_code, error.detail)
             return Refusal(error.status_code, detail, headers=dict(error.headers or {}))
-    logger.error("unhandled error", exc_info=error)
+    metrics.count_error(part)
+    logger.error("unhandled error", extra={"part": part}, exc_info=error)
     return Refusal(500, "The service failed on this request; the failure is logged.")
 
 
 def problem_body(refusal: Refusal, instance: str) -> bytes:
     """The JSON of a refusal, for the path it happened on."""
     title = HTTPStatus(refusal.status).phrase
-    return msgspec.json.encode(ProblemDetails(title, refusal.status, refusal.detail, instance, refusal.errors))
+    details = ProblemDetails(title, refusal.status, refusal.detail, instance, refusal.errors, request_id())
+    return msgspec.json.encode(details)
 
 
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:

@@ -23,8 +23,10 @@ POSITIVE = (
     "max_loan_months",
     "max_result_cells",
     "calculation_thread_pool_size",
+    "web_concurrency",
 )
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
+SENTRY_DSN = re.compile(r"https?://[^\s/@]+@[^\s/@]+(/[^\s/]+)*/\d+")
 HOST = re.compile(r"(\*\.)?[a-z0-9.-]+|\[[0-9a-f:]+\]")
 
 
@@ -55,8 +57,14 @@ def secret_faults(settings: "Settings") -> Iterator[str]:
 
 def range_faults(settings: "Settings") -> Iterator[str]:
     """Numbers and names out of range."""
-    if not 1 <= settings.port <= 65535:
-        yield f"PORT is {settings.port}; expected 1 to 65535"
+    for name in ("port", "worker_metrics_port"):
+        number = getattr(settings, name)
+        if number is not None and not 1 <= number <= 65535:
+            yield f"{name.upper()} is {number}; expected 1 to 65535"
+    if not 0 <= settings.sentry_traces_sample_rate <= 1:
+        yield f"SENTRY_TRACES_SAMPLE_RATE is {settings.sentry_traces_sample_rate:g}; expected 0 to 1"
+    if settings.sentry_dsn and not SENTRY_DSN.fullmatch(settings.sentry_dsn):
+        yield "SENTRY_DSN has another form; expected https://key@host/project"
     for name in ("jwt_issuer", "jwt_audience", "jwt_roles_claim"):
         if not getattr(settings, name):
             yield f"{name.upper()} is empty; expected a name"

@@ -23,7 +23,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     jwt_secret: at least 32 bytes; blank is allowed in development only, where one is made and kept in state_dir.
     max_loan_months: loans x months x scenarios of one request. max_result_cells: numbers in one answer below
     pool level. calculation_thread_pool_size: threads of one projection, none for one a CPU.
-    graphql_introspection: none for on in development and off in production.
+    graphql_introspection: none for on in development and off in production. web_concurrency: processes of the API.
+    prometheus_multiproc_dir: where they put their metrics, blank for a folder in state_dir.
     """
 
     env: Literal["development", "production"] = "development"
@@ -56,6 +57,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_result_cells: int = 20_000_000
     calculation_thread_pool_size: int | None = None
     graphql_introspection: bool | None = None
+    web_concurrency: int = 1
+    prometheus_multiproc_dir: str = ""
+    worker_metrics_port: int | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["auto", "json", "console"] = "auto"
+    sentry_dsn: str = ""
+    sentry_traces_sample_rate: float = 0.0
+    sentry_environment: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -71,7 +80,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 values[field.name] = msgspec.convert(parts(text, field.type), field.type, strict=False)
             except msgspec.ValidationError as error:
-                shown = "a value" if "secret" in field.name or "url" in field.name else repr(text)
+                secret = any(word in field.name for word in ("secret", "url", "dsn"))
+                shown = "a value" if secret else repr(text)
                 problems.append(f"{field.name.upper()} is {shown}: {error}")
                 unread.add(field.name.upper())
         settings = cls(**values)

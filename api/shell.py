@@ -20,6 +20,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from api.auth import issue_token
+from api.exposition import prepare
+from api.logging import configure
 from api.settings import Role, Settings, SettingsError
 from api.shell_inputs import assumptions_from, described, mapping, percent, rows_of_file, speed
 from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
@@ -221,16 +223,20 @@ def run(tape: str, assumptions: Assumptions, output: Output, counter: Counter) -
 @main.command()
 @click.option("--host", help="Address to listen on.  [default: HOST, or 127.0.0.1]")
 @click.option("--port", type=click.IntRange(1, 65535), help="Port to listen on.  [default: PORT, or 8000]")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes.")
-def serve(host: str | None, port: int | None, workers: int) -> None:
+@click.option("--workers", type=click.IntRange(1), help="Processes.  [default: WEB_CONCURRENCY, or 1]")
+def serve(host: str | None, port: int | None, workers: int | None) -> None:
     """Serve the API until Ctrl-C."""
     settings = Settings.from_env()
-    host, port = host or settings.host, port or settings.port
+    host, port, workers = host or settings.host, port or settings.port, workers or settings.web_concurrency
     check_free(host, port)
+    configure(settings)
+    if workers > 1 or settings.prometheus_multiproc_dir:
+        folder = settings.prometheus_multiproc_dir or Path(settings.state_dir) / f"metrics-{port}"
+        prepare(Path(folder).resolve())
     if settings.env == "development" and not settings.jwt_jwks:
         click.echo(welcome(settings, host, port))
-    # Every worker builds its own app, so the server is given the factory's name. No access log: the address of a page
-    # opened in a browser holds a token.
+    # Every worker builds its own app, so the server is given the factory's name. The access log is our own: the address
+    # of a page opened in a browser holds a token.
     uvicorn.run(
         "api.app:create_app",
         factory=True,
@@ -244,7 +250,7 @@ def serve(host: str | None, port: int | None, workers: int) -> None:
         ssl_certfile=settings.tls_cert_file or None,
         ssl_keyfile=settings.tls_key_file or None,
         access_log=False,
-        log_level="warning" if settings.env == "development" else "info",
+        log_config=None,
     )
 
 

@@ -25,11 +25,12 @@ from strawberry.types import ExecutionContext, Info
 from strawberry.types.nodes import SelectedField, Selection
 
 import engine
-from api import limits
+from api import limits, metrics
 from api.errors import Refusal, as_refusal
 from api.graphql.inputs import ProjectionRequestInput, config, to_request
 from api.graphql.texts import first_line
 from api.graphql.types import MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
+from api.kernel import project
 from api.settings import Settings
 from engine.fields import FIELD_INDEX
 from engine.summary import summary_of
@@ -199,12 +200,13 @@ class Query:
         threads = settings.calculation_thread_pool_size
         try:
             wanted = with_selection(to_request(request), info)
-            if limits.check(wanted, settings) > limits.INLINE_LOAN_MONTHS:
-                cashflows = await anyio.to_thread.run_sync(engine.project, wanted, threads)
+            work = limits.check(wanted, settings)
+            if work > limits.INLINE_LOAN_MONTHS:
+                cashflows = await anyio.to_thread.run_sync(project, wanted, threads, "graphql", work)
             else:
-                cashflows = engine.project(wanted, threads)
+                cashflows = project(wanted, threads, "graphql", work)
         except Exception as error:
-            raise graphql_error(as_refusal(error)) from error
+            raise graphql_error(as_refusal(error, "graphql")) from error
         return Projection(cashflows=cashflows)
 
 
@@ -214,7 +216,8 @@ class CashflowSchema(strawberry.Schema):
     def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
         for error in errors:
             if error.original_error is not None and not isinstance(error.original_error, GraphQLError):
-                logger.error("unhandled error", exc_info=error.original_error)
+                metrics.count_error("graphql")
+                logger.error("unhandled error", extra={"part": "graphql"}, exc_info=error.original_error)
 
 
 class NamedOperation(SchemaExtension):

@@ -1,7 +1,14 @@
-"""GET /health: whether the service answers, its version and the engine it runs on."""
+"""GET /health, /health/live and /health/ready: what runs, how each component does, and whether to send requests here.
 
+/health/live asks nothing of anything else: restart the process when it does not answer. /health/ready is 503 while a
+component fails that requests need. /health is 503 while any component fails, and tells of each.
+"""
+
+import asyncio
 import os
 import platform
+import time
+from collections.abc import Mapping
 from importlib import metadata
 from typing import Any
 
@@ -9,6 +16,7 @@ import msgspec
 from litestar import Request, Response, get
 
 import engine
+from api.components import ComponentHealth, Components
 
 DISTRIBUTION = "credit-cashflow-engine"
 
@@ -22,11 +30,18 @@ class EngineHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The state of the service."""
+    """The state of the service: ok or failing, and that of each component: ok, failing or timeout."""
 
     status: str
     version: str
     engine: EngineHealth
+    components: dict[str, ComponentHealth] = {}
+
+
+class Live(msgspec.Struct, frozen=True):
+    """That the process answers."""
+
+    status: str
 
 
 def version() -> str:
@@ -51,17 +66,49 @@ def cpu_level() -> str:
     return "x86-64-v3" if {"avx2", "bmi1", "bmi2", "fma"} <= flags else "x86-64"
 
 
-def measure(threads: int | None) -> bytes:
-    """The JSON of the state, after a projection that proves the kernel runs; nothing in it changes later."""
+def measure(threads: int | None) -> EngineHealth:
+    """What the engine runs on, after a projection that proves the kernel runs; nothing in it changes later."""
     tape = engine.Tape.from_columns(balance=1.0, annual_rate=0.0, remaining_term=1)
     paid = engine.project(engine.ProjectionRequest(tape=tape, fields=["principal"]))["principal"]
     if paid.tolist() != [1.0]:
         raise RuntimeError(f"the kernel projects {paid.tolist()} where [1.0] is due")
-    kernel = EngineHealth(platform.machine(), cpu_level(), threads or os.cpu_count() or 1)
-    return msgspec.json.encode(Health("ok", version(), kernel))
+    return EngineHealth(platform.machine(), cpu_level(), threads or os.cpu_count() or 1)
 
 
-@get("/health", sync_to_thread=False)
-def health(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The state of the service; asks for no token."""
-    return Response(request.app.state.health, media_type="application/json")
+def api_component(components: Components) -> None:
+    """Registers the API itself: its latency is how long the event loop takes to come back to a waiting request."""
+    started = time.monotonic()
+
+    async def check() -> Mapping[str, Any]:
+        await asyncio.sleep(0)
+        return {"uptime_seconds": round(time.monotonic() - started)}
+
+    components.register("api", check)
+
+
+def told(request: Request[Any, Any, Any], found: dict[str, ComponentHealth]) -> Response[bytes]:
+    """The answer that tells of components: 200 if all of them pass, else 503."""
+    passed = all(component.status == "ok" for component in found.values())
+    body = Health("ok" if passed else "failing", version(), request.app.state.health, found)
+    return Response(msgspec.json.encode(body), status_code=200 if passed else 503, media_type="application/json")
+
+
+@get("/health")
+async def health(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The state of the service and of each component; asks for no token."""
+    components: Components = request.app.state.components
+    return told(request, await components.check())
+
+
+@get("/health/ready")
+async def ready(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """Whether requests may be sent here: the components that they need; asks for no token."""
+    components: Components = request.app.state.components
+    needed = components.needed()
+    return told(request, {name: found for name, found in (await components.check()).items() if name in needed})
+
+
+@get("/health/live", sync_to_thread=False)
+def live() -> Response[bytes]:
+    """That the process answers, whatever else does not; asks for no token."""
+    return Response(msgspec.json.encode(Live("ok")), media_type="application/json")

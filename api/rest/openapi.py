@@ -7,7 +7,7 @@ import msgspec
 import engine
 from api import encode
 from api.errors import PROBLEM_JSON, ProblemDetails
-from api.rest.health import Health, version
+from api.rest.health import Health, Live, version
 from api.rest.projections import DECODERS, EXAMPLES
 from engine.fields import FIELDS
 
@@ -126,11 +126,20 @@ def page(summary: str, operation_id: str) -> dict[str, Any]:
     return {"operationId": operation_id, "summary": summary, "parameters": [token], "responses": responses}
 
 
+def health_paths() -> dict[str, Any]:
+    schema = {"$ref": REFERENCE.format(name="Health")}
+    failing = {"503": {"description": "A component fails.", "content": {"application/json": {"schema": schema}}}}
+    alive = {"$ref": REFERENCE.format(name="Live")}
+    whole = json_answer("The state of the service and its components", "health", schema, security=[], failures=failing)
+    ready = json_answer("Whether to send requests here", "healthReady", schema, security=[], failures=failing)
+    live = json_answer("That the process answers", "healthLive", alive, security=[])
+    return {"/health": {"get": whole}, "/health/ready": {"get": ready}, "/health/live": {"get": live}}
+
+
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    roots = [engine.ProjectionRequest, engine.Summary, ProblemDetails, Health]
+    roots = [engine.ProjectionRequest, engine.Summary, ProblemDetails, Health, Live]
     _, schemas = msgspec.json.schema_components(roots, ref_template=REFERENCE)
-    health_schema = {"$ref": REFERENCE.format(name="Health")}
     metrics = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     asset = {
         "operationId": "pageAsset",
@@ -143,7 +152,7 @@ def document() -> dict[str, Any]:
     paths = {
         "/v1/projections": projection_path(),
         "/graphql": graphql_path(),
-        "/health": {"get": json_answer("The state of the service", "health", health_schema, security=[])},
+        **health_paths(),
         "/metrics": {
             "get": {
                 "operationId": "metrics",

@@ -11,6 +11,7 @@ import engine
 from api import encode, limits
 from api.errors import Refusal
 from api.faults import type_refusal
+from api.kernel import project
 from api.roles import requires
 from api.settings import Settings
 
@@ -39,9 +40,9 @@ def decode(body: bytes, media_type: str, fields: list[str] | None) -> engine.Pro
     return projection if fields is None else msgspec.structs.replace(projection, fields=fields)
 
 
-def answer(projection: engine.ProjectionRequest, threads: int | None, media_type: str) -> bytes:
-    """The encoded cashflows of a request."""
-    return encode.ENCODERS[media_type](engine.project(projection, threads=threads))
+def answer(projection: engine.ProjectionRequest, threads: int | None, work: int, media_type: str) -> bytes:
+    """The encoded cashflows of a request of `work` loan-months."""
+    return encode.ENCODERS[media_type](project(projection, threads, "rest", work))
 
 
 def body_type(request: Request[Any, Any, Any]) -> str:
@@ -70,10 +71,11 @@ async def create_projection(request: Request[Any, Any, Any]) -> Response[bytes]:
     else:
         projection = decode(body, given, fields)
     threads = settings.calculation_thread_pool_size
-    if limits.check(projection, settings) > limits.INLINE_LOAN_MONTHS:
-        content = await anyio.to_thread.run_sync(answer, projection, threads, media_type)
+    work = limits.check(projection, settings)
+    if work > limits.INLINE_LOAN_MONTHS:
+        content = await anyio.to_thread.run_sync(answer, projection, threads, work, media_type)
     else:
-        content = answer(projection, threads, media_type)
+        content = answer(projection, threads, work, media_type)
     return Response(content, media_type=media_type, headers={"vary": "Accept"})
 
 

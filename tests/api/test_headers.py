@@ -47,7 +47,7 @@ def test_metrics_count_refusals_and_do_not_let_callers_make_labels(client: Clien
     client.get("/made-up-by-a-caller")
     client.get("/schema")
     text = client.get("/metrics").text
-    assert 'http_request_seconds_count{method="GET",route="/schema",status="401"}' in text
+    assert 'http_request_duration_seconds_count{method="GET",route="/schema",status="401"}' in text
     assert 'route="other",status="401"' in text
     assert "made-up" not in text
 

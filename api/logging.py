@@ -1,0 +1,118 @@
+"""Logs: one line of JSON an event, or coloured text at a terminal, with the ids of the request and without secrets.
+
+Code logs by the standard library, `logging.getLogger(...)` with fields in `extra`, or by structlog; both, and uvicorn's
+own loggers, end in the one handler that configure() sets.
+"""
+
+import logging
+import sys
+from typing import Any, TextIO
+
+import orjson
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from api import correlation
+from api.scrub import Scrubber, secrets_of
+from api.settings import Settings
+
+# These log below a warning what the access line says already, or what no operator asks for.
+QUIET = ("uvicorn.access", "httpx", "httpcore", "botocore", "boto3", "urllib3", "apscheduler", "alembic", "asyncio")
+OWN_HANDLERS = ("uvicorn", "uvicorn.error", "uvicorn.access")
+
+
+class StderrHandler(logging.StreamHandler[TextIO]):
+    """Writes to what stderr is at the time, which changes under tests and redirections."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, value: TextIO) -> None:
+        raise AttributeError("the stream is always sys.stderr")
+
+
+def with_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """The event with the ids of the request or job; what it brings itself stays."""
+    for name, value in correlation.fields.get().items():
+        event.setdefault(name, value)
+    return event
+
+
+def to_json(event: EventDict, **_: Any) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+def in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """The event with what one reads first in front."""
+    event.pop("color_message", None)  # uvicorn's message a second time, with colours
+    first = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
+    return {**first, **event}
+
+
+def scrubbing(scrubber: Scrubber) -> Processor:
+    def scrub(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+        found: EventDict = scrubber.value(event)
+        return found
+
+    return scrub
+
+
+def formatter(scrubber: Scrubber, as_json: bool, colors: bool = False) -> structlog.stdlib.ProcessorFormatter:
+    """The formatter of every line. Tracebacks carry no values of variables."""
+    render: Processor
+    if as_json:
+        render = structlog.processors.JSONRenderer(serializer=to_json)
+    else:
+        render = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=structlog.dev.plain_traceback)
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            with_ids,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,
+            scrubbing(scrubber),
+            in_order,
+            render,
+        ],
+    )
+
+
+def wants_json(settings: Settings) -> bool:
+    """Whether lines are JSON: as LOG_FORMAT says, and of itself unless a developer looks at a terminal."""
+    if settings.log_format != "auto":
+        return settings.log_format == "json"
+    return settings.env == "production" or not sys.stderr.isatty()
+
+
+def configure(settings: Settings) -> None:
+    """Sends every logger through the one handler of these settings; called again, it takes the place of the last."""
+    handler = StderrHandler()
+    handler.setFormatter(formatter(Scrubber(secrets_of(settings)), wants_json(settings), sys.stderr.isatty()))
+    root = logging.getLogger()
+    for other in [old for old in root.handlers if isinstance(old, StderrHandler)]:
+        root.removeHandler(other)
+    root.addHandler(handler)
+    root.setLevel(settings.log_level.upper())
+    for name in OWN_HANDLERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    # structlog's own loggers hand over to the standard library, where Sentry and the tests listen too.
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, structlog.stdlib.render_to_log_kwargs],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,113 @@
+"""Takes secrets out of what leaves the process: log lines and what Sentry is sent."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+SCRUBBED = "[scrubbed]"
+# A setting with one of these in its name is a secret, and so is the value of such a key in anything that is told.
+SECRET_WORDS = ("secret", "password", "passwd", "private_key", "api_key", "apikey", "access_key", "credential", "dsn")
+KEPT_HEAD = rf"\1{SCRUBBED}"
+MORE_SECRET_KEYS = r"authorization|cookie|passphrase|\btoken\b|_token\b|-token\b|x-sentry-auth"
+SECRET_KEYS = re.compile("|".join((*SECRET_WORDS, MORE_SECRET_KEYS)), re.IGNORECASE)
+# What gives a secret away by its form: three parts of a JWT, a scheme with its credentials, a password in an address, a
+# parameter of an address, a PEM block.
+PATTERNS = [
+    (re.compile(r"eyJ[A-Za-z0-9_-]{4,}\.[A-Za-z0-9_-]{4,}(?:\.[A-Za-z0-9_-]*)*"), SCRUBBED),
+    (re.compile(r"\b(Bearer|Basic)(\s+)[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE), rf"\1\2{SCRUBBED}"),
+    (re.compile(r"(\w[\w+.-]*://[^\s/:@]*:)[^\s@]+(@)"), rf"\1{SCRUBBED}\2"),
+    (re.compile(r"((?:token|password|secret|api_key|signature|X-Amz-[a-z]+)=)[^&\s\"']+", re.IGNORECASE), KEPT_HEAD),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), SCRUBBED),
+]
+# Texts in which none of these occurs match no pattern.
+SIGNS = ("eyJ", "earer", "asic", "://", "oken=", "assword=", "ecret=", "api_key=", "ignature=", "X-Amz", "PRIVATE")
+# Shorter values occur in innocent texts.
+SHORTEST = 6
+DEEPEST = 12
+
+
+def forms(secret: str) -> set[str]:
+    """A secret as it stands and as it looks within JSON, an address, a repr and base64."""
+    raw = secret.encode()
+    encoded = {base64.b64encode(raw).decode().rstrip("="), base64.urlsafe_b64encode(raw).decode().rstrip("=")}
+    quoted = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]}
+    return {secret, quote(secret, safe="")} | encoded | quoted
+
+
+def passwords_in(value: str) -> set[str]:
+    """The password in an address, if it has one, as written and as meant."""
+    try:
+        password = urlsplit(value).password
+    except ValueError:
+        return set()
+    return {password, unquote(password)} if password else set()
+
+
+def secrets_of(settings: Any) -> set[str]:
+    """The values in settings that nobody may read: those of secret names, and passwords within addresses."""
+    found: set[str] = set()
+    for name in settings.__struct_fields__:
+        value = getattr(settings, name)
+        for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []:
+            if isinstance(text, str):
+                found |= passwords_in(text) | ({text} if any(word in name for word in SECRET_WORDS) else set())
+    return {secret for secret in found if len(secret) >= SHORTEST}
+
+
+@lru_cache(maxsize=4096)
+def names_a_secret(key: str) -> bool:
+    """Whether the value under this key is a secret, by the key's name."""
+    return SECRET_KEYS.search(key) is not None
+
+
+class Scrubber:
+    """Takes known secrets, and what looks like one, out of texts and nested values."""
+
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        known = {form for secret in secrets for form in forms(secret) if len(form) >= SHORTEST}
+        # The longest first: one secret may begin with another.
+        ordered = sorted(known, key=len, reverse=True)
+        self.known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+    def text(self, text: str) -> str:
+        """The text without secrets."""
+        if self.known is not None:
+            text = self.known.sub(SCRUBBED, text)
+        if any(sign in text for sign in SIGNS):
+            for pattern, replacement in PATTERNS:
+                text = pattern.sub(replacement, text)
+        return text
+
+    def value(self, value: Any, depth: int = 0) -> Any:
+        """The value without secrets in it, at any depth; other kinds of object as their text."""
+        if isinstance(value, str):
+            return self.text(value)
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if depth >= DEEPEST:
+            return SCRUBBED
+        if isinstance(value, Mapping):
+            return {self.key(key): self.member(key, inner, depth) for key, inner in value.items()}
+        if isinstance(value, list | tuple | set | frozenset):
+            # Headers and the like come as pairs.
+            if len(value) == 2 and isinstance(value, list | tuple) and self.is_secret(value[0]):
+                return [value[0], SCRUBBED]
+            return [self.value(inner, depth + 1) for inner in value]
+        if isinstance(value, bytes):
+            return self.text(value.decode("utf-8", "replace"))
+        return self.text(str(value))
+
+    def member(self, key: Any, inner: Any, depth: int) -> Any:
+        return SCRUBBED if self.is_secret(key) and inner not in (None, "") else self.value(inner, depth + 1)
+
+    def key(self, key: Any) -> Any:
+        return self.text(key) if isinstance(key, str) else key
+
+    @staticmethod
+    def is_secret(key: Any) -> bool:
+        name = key.decode("latin-1") if isinstance(key, bytes) else key
+        return isinstance(name, str) and len(name) < 64 and names_a_secret(name)
