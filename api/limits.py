@@ -28,6 +28,7 @@ def months(request: engine.ProjectionRequest) -> int:
     assumptions = [request.assumptions, *(s.assumptions for s in request.scenarios or [] if s.assumptions)]
     lags = [a.recovery_lag for a in assumptions]
     lags += [group.recovery_lag for a in assumptions for group in (a.groups or {}).values()]
+    lags += [rule.assumptions.recovery_lag for a in assumptions for rule in a.rules or []]
     total = term + max(0, max(lags))
     return total if request.periods is None else min(total, max(request.periods, 1))
 

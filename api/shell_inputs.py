@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from engine.assumptions import Assumptions
-from engine.curves import Abs, Cdr, Cpr, DefaultCurve, Mdr, PrepaymentCurve, Psa, Sda, Smm
+from engine.composed_curves import DefaultCurve, PrepaymentCurve
+from engine.curves import Abs, Cdr, Cpr, Mdr, Psa, Sda, Smm
 from engine.errors import InvalidInput
 
 NUMBER = re.compile(r"^(\d+\.?\d*|\.\d+)(e-?\d+)?\s*(%?)$", re.IGNORECASE)

@@ -4,8 +4,9 @@ project(ProjectionRequest(tape=Tape.from_columns(...), assumptions=Assumptions(.
 """
 
 from engine import analytics
-from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
+from engine.assumptions import PRESETS, Assumptions, Condition, Conventions, Rule, Scenario
 from engine.cashflows import Cashflows
+from engine.composed_curves import Burnout, Scaled, Seasonal, Timing
 from engine.curves import Abs, Cdr, Cpr, Hep, Mdr, Mhp, Psa, Sda, Smm, Vector
 from engine.errors import AssumptionError, EngineError, InvalidInput, Problem, TapeError, TapeFileError
 from engine.fields import DEFAULT_FIELDS, FIELD_NAMES, FIELDS, Field
@@ -18,9 +19,10 @@ from engine.tape import Columns, Tape
 from engine.tape_files import iter_tape, read_tape
 
 __all__ = [
-    "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Cashflows", "Cdr",
-    "Columns", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate", "Forwards", "Hep",
-    "InvalidInput", "KeyRateShock", "Loan", "Mdr", "Mhp", "MonthlyRates", "ParallelShock", "Problem",
-    "ProjectionRequest", "Psa", "Scenario", "Sda", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Vector",
-    "analytics", "iter_tape", "project", "project_batches", "read_tape", "summarize",
+    "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
+    "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate",
+    "Forwards", "Hep", "InvalidInput", "KeyRateShock", "Loan", "Mdr", "Mhp", "MonthlyRates", "ParallelShock", "Problem",
+    "ProjectionRequest", "Psa", "Rule", "Scaled", "Scenario", "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError",
+    "TapeFileError", "Timing", "Vector", "analytics", "iter_tape", "project", "project_batches", "read_tape",
+    "summarize",
 ]  # fmt: skip

@@ -4,35 +4,89 @@ from typing import Literal
 
 import msgspec
 
-from engine.curves import (
+from engine.composed_curves import (
     DEFAULT_UNITS,
     PREPAYMENT_UNITS,
-    UNIT_RANGE,
+    Burnout,
     DefaultCurve,
     PrepaymentCurve,
-    Vector,
-    out_of_range,
+    Timing,
+    misplaced,
 )
+from engine.curves import UNIT_RANGE, out_of_range
 from engine.errors import Problem
 from engine.rates import RatePath
 
 MAX_LAG = 360
+NUMBERS = ("balance", "annual_rate", "remaining_term", "age", "original_balance", "payment", "servicing_fee")
+TEXTS = ("group", "amortization")
+
+
+class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What a column of the tape must be: in [min, max], under `below`, one of the texts; all that are given.
+
+    A loan whose value is not stated meets no condition. Ages and terms are those at the cut-off.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    below: float | None = None
+    one_of: list[str] | None = None
+
+    def problems(self, path: str, column: str) -> list[Problem]:
+        """What does not fit the column, with its path below `path`."""
+        found = []
+        limits = {name: getattr(self, name) for name in ("min", "max", "below")}
+        given = [name for name, value in limits.items() if value is not None]
+        for name in given:
+            if limits[name] != limits[name]:
+                found.append(Problem(f"{path}.{name}", "is nan; expected a number"))
+        if column in TEXTS and (given or self.one_of is None):
+            found.append(Problem(path, f"is on the texts of {column}; expected one_of and nothing else"))
+        if column in NUMBERS and (self.one_of is not None or not given):
+            found.append(Problem(path, f"is on the numbers of {column}; expected min, max or below"))
+        return found
+
+
+class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Assumptions for the loans that meet every condition of `where`, by the column's name.
+
+    Columns: balance, annual_rate, remaining_term, age, original_balance, payment, servicing_fee, group, amortization.
+    """
+
+    where: dict[str, Condition]
+    assumptions: "Assumptions"
+
+    def problems(self, path: str) -> list[Problem]:
+        """Every fault, with its path below `path`."""
+        found = [] if self.where else [Problem(f"{path}.where", "is empty; expected at least one column's condition")]
+        for column, condition in self.where.items():
+            if column not in NUMBERS + TEXTS:
+                allowed = ", ".join(NUMBERS + TEXTS)
+                found.append(Problem(f"{path}.where[{column!r}]", f"is no column of rules; expected one of {allowed}"))
+            else:
+                found += condition.problems(f"{path}.where[{column!r}]", column)
+        return found + inner_problems(self.assumptions, f"{path}.assumptions", "rule")
 
 
 class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the borrowers and the servicer are assumed to do.
 
-    severity: share of the defaulted balance that is lost, a decimal. recovery_lag: months from default to
-    liquidation. groups: assumptions for the loans whose `group` is the key, in place of these; a key that no loan has
-    is no error, since one batch of a tape may lack a group that another has. rates: the path of each index that
-    floating loans name; a scenario takes those it does not state from the request's assumptions.
+    burnout: how prepayment falls as borrowers leave. severity: share of the defaulted balance that is lost, a decimal.
+    recovery_lag: months from default to liquidation. rules: assumptions for the loans that meet the conditions of the
+    first rule that fits, in place of these; curves by coupon and age bucket, for example. groups: assumptions for the
+    loans that no rule fits and whose `group` is the key; a key that no loan has is no error, since one batch of a tape
+    may lack a group that another has. rates: the path of each index that floating loans name; a scenario takes those it
+    does not state from the request's assumptions.
     """
 
     prepayment: PrepaymentCurve | None = None
     default: DefaultCurve | None = None
+    burnout: Burnout | None = None
     severity: float = 0.0
     recovery_lag: int = 0
     advancing: Literal["none", "interest", "principal_and_interest"] = "none"
+    rules: list[Rule] | None = None
     groups: dict[str, "Assumptions"] | None = None
     rates: dict[str, RatePath] | None = None
 
@@ -42,27 +96,36 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if not 0 <= self.recovery_lag <= MAX_LAG:
             message = f"is {self.recovery_lag}; expected whole months in [0, {MAX_LAG}]"
             found.append(Problem(f"{path}.recovery_lag", message))
-        for name, curve, units in (
-            ("prepayment", self.prepayment, PREPAYMENT_UNITS),
-            ("default", self.default, DEFAULT_UNITS),
-        ):
-            if curve is None:
-                continue
-            found += curve.problems(f"{path}.{name}")
-            if isinstance(curve, Vector) and curve.unit not in units:
-                allowed = ", ".join(units)
-                found.append(Problem(f"{path}.{name}.unit", f"is '{curve.unit}'; expected one of {allowed}"))
+        if self.prepayment is not None:
+            found += self.prepayment.problems(f"{path}.prepayment")
+            found += misplaced(f"{path}.prepayment", self.prepayment, PREPAYMENT_UNITS)
+        if self.default is not None:
+            found += self.default.problems(f"{path}.default")
+            found += misplaced(f"{path}.default", self.default, DEFAULT_UNITS)
+        if self.burnout is not None:
+            found += self.burnout.problems(f"{path}.burnout")
+        if isinstance(self.default, Timing) and self.default.measure == "loss" and self.severity == 0:
+            found.append(Problem(f"{path}.severity", "is 0; a timing curve of losses needs what share is lost"))
         for index, rates in (self.rates or {}).items():
             found += rates.problems(f"{path}.rates[{index!r}]")
+        for i, rule in enumerate(self.rules or []):
+            found += rule.problems(f"{path}.rules[{i}]")
         for group, assumptions in (self.groups or {}).items():
-            found += assumptions.problems(f"{path}.groups[{group!r}]")
-            if assumptions.groups:
-                message = "nests groups in a group; expected assumptions without groups"
-                found.append(Problem(f"{path}.groups[{group!r}].groups", message))
-            if assumptions.rates:
-                message = "states rates for one group; expected them beside `groups`, since an index is the market's"
-                found.append(Problem(f"{path}.groups[{group!r}].rates", message))
+            found += inner_problems(assumptions, f"{path}.groups[{group!r}]", "group")
         return found
+
+
+def inner_problems(assumptions: Assumptions, path: str, where: str) -> list[Problem]:
+    """The faults of the assumptions of a group or a rule, which nest no further ones."""
+    found = assumptions.problems(path)
+    for name in ("rules", "groups"):
+        if getattr(assumptions, name):
+            message = f"nests {name} in a {where}; expected assumptions without {name}"
+            found.append(Problem(f"{path}.{name}", message))
+    if assumptions.rates:
+        message = f"states rates for one {where}; expected them beside `{where}s`, since an index is the market's"
+        found.append(Problem(f"{path}.rates", message))
+    return found
 
 
 class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

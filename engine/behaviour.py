@@ -9,70 +9,158 @@ from numpy.typing import NDArray
 
 from engine import _core
 from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
-from engine.curves import Curve, Rates, Vector
+from engine.composed_curves import Timing
+from engine.curves import Curve, Rates, Vector, When
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.request import ProjectionRequest
+from engine.segments import Segments, segments_of
+from engine.timing import ContractSums, timed_default
 
 PREPAYMENT_BASES = ("gross", "net_of_defaults", "opening_net_of_defaults")
 ADVANCING = ("none", "interest", "principal_and_interest")
+# Rates in all tables: a gigabyte. Only curves by both age and period make tables of loan ages x months.
+MAX_RATES = 2**27
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
-    """Tables over (scenarios, sets of assumptions): monthly rates by age or period, and rules.
+    """Monthly rates, and rules over (scenarios, sets of assumptions) that say where in them each curve begins.
 
-    smm, mdr: float64 (scenarios, sets, months), entry t is month or age t, entry 0 unused. set_of_group: int32, the
-    set of each group index, the last entry for loans without a group.
+    rates: float64, one curve after the other. members: int32, the set of each loan, or one entry for all.
     """
 
-    smm: NDArray[np.float64]
-    mdr: NDArray[np.float64]
+    rates: NDArray[np.float64]
     rules: NDArray[np.void]
-    set_of_group: NDArray[np.int32]
-    scenarios: int
+    members: NDArray[np.int32]
     by_age: bool
     stops: bool
     longest_lag: int
 
+    @property
+    def scenarios(self) -> int:
+        return len(self.rules)
 
-def behaviour_of(request: ProjectionRequest, loans: LoanArrays) -> Behaviour:
+
+class Tables:
+    """Monthly rates of distinct curves, one after the other, each read at place + stride x age + month.
+
+    A curve by period has stride 0, one by age stride 1; one by both is a row of months for every age.
+    """
+
+    def __init__(self, months: int, oldest: int, days: NDArray[np.int64] | None, cutoff_month: int | None) -> None:
+        self.months, self.oldest, self.days = months, oldest, days
+        self.cutoff_month = cutoff_month
+        self.parts: list[Rates] = [np.zeros(months + oldest + 2)]
+        self.begins = [0]
+        self.size = len(self.parts[0])
+        self.known: dict[bytes, tuple[int, int]] = {}
+
+    def place(self, curve: Curve | None) -> tuple[int, int]:
+        """Where the curve's rates begin, and their stride; zeros for none. Raises AssumptionError past MAX_RATES."""
+        if curve is None:
+            return 0, 0
+        key = msgspec.msgpack.encode(curve)
+        if key not in self.known:
+            rows, stride = self.rows(curve)
+            self.known[key] = self.put(rows), stride
+        return self.known[key]
+
+    def put(self, rates: Rates) -> int:
+        """Where the rates begin once they are added to the tables."""
+        begin = self.size
+        self.size += rates.size
+        if self.size > MAX_RATES:
+            message = "has too many rates by age and period; expected fewer scenarios at once, or curves by one of them"
+            raise AssumptionError([Problem("assumptions", message)])
+        self.parts.append(rates.reshape(-1))
+        self.begins.append(begin)
+        return begin
+
+    def at(self, begin: int) -> Rates:
+        """The rates that begin at a place."""
+        return self.parts[self.begins.index(begin)]
+
+    def rows(self, curve: Curve) -> tuple[Rates, int]:
+        """The curve's table, entry 0 of each row unused, and its stride."""
+        period = np.arange(0, self.months + 1, dtype=np.int64)
+        if curve.reads == {"age"}:
+            period = np.arange(0, self.months + self.oldest + 1, dtype=np.int64)
+        age = period
+        by_both = "age" in curve.reads and len(curve.reads) > 1
+        if by_both:
+            age = np.arange(self.oldest + 1, dtype=np.int64)[:, None] + period
+        calendar = None if self.cutoff_month is None else (self.cutoff_month - 1 + period) % 12 + 1
+        found = curve.rates(When(np.maximum(age, 1), np.maximum(period, 1), calendar))
+        if self.days is not None and curve.is_annual:
+            found[..., 1:] = 1 - np.power(1 - found[..., 1:], 12 * self.days[: self.months] / 365)
+        found = np.broadcast_to(found, age.shape)
+        return found, len(period) if by_both else int(curve.reads == {"age"})
+
+
+def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: ContractSums) -> Behaviour:
     """The tables of the request's scenarios for these loans. Raises AssumptionError with every fault found."""
     conventions = conventions_of(request.conventions)
-    bases = bases_of(request)
-    names = sorted({group for base in bases for group in base.groups or {}} & set(loans.groups))
-    sets = [[base, *((base.groups or {}).get(name, base) for name in names)] for base in bases]
-    set_of_group = np.zeros(len(loans.groups) + 1, dtype=np.int32)
-    for i, name in enumerate(names):
-        set_of_group[loans.groups.index(name)] = i + 1
-    every = [each for row in sets for each in row]
-    defaults = [each for each in every if each.default is not None]
-    longest_lag = max((each.recovery_lag for each in defaults), default=0)
-    months = int(loans.term.max()) + longest_lag if len(loans) else 0
-    by_age = any(curve.by_age for each in every for curve in (each.prepayment, each.default) if curve is not None)
-    ages = np.arange(1, months + (int(loans.age.max()) if len(loans) and by_age else 0) + 2, dtype=np.int64)
-    days = days_of_periods(request.cutoff_date, len(ages)) if conventions.period_length == "actual_days" else None
-    rules = np.zeros((len(sets), len(sets[0])), dtype=_core.RULES)
-    shape = (len(sets), len(sets[0]), len(ages) + 1)
-    smm, mdr = np.zeros(shape), np.zeros(shape)
-    for s, row in enumerate(sets):
+    segments = segments_of(bases_of(request), loans)
+    every = [each for row in segments.sets for each in row]
+    longest_lag = max((each.recovery_lag for each in every if each.default is not None), default=0)
+    curves: list[Curve] = [curve for each in every for curve in (each.prepayment, each.default) if curve is not None]
+    by_age = any("age" in curve.reads for curve in curves)
+    tables = tables_of(request, conventions, loans, longest_lag, curves)
+    rules = np.zeros((len(segments.sets), len(segments.sets[0])), dtype=_core.RULES)
+    for s, row in enumerate(segments.sets):
         for k, each in enumerate(row):
-            rules[s, k] = rule_of(each, conventions)
-            mdr[s, k, 1:] = monthly(each.default, ages, days)
-            smm[s, k, 1:] = monthly(each.prepayment, ages, days)
+            rules[s, k] = rule_of(each, conventions, tables)
+    timed(request, loans, segments, tables, rules, contract_sums)
     return Behaviour(
-        smm=smm, mdr=mdr, rules=rules, set_of_group=set_of_group, scenarios=len(sets), by_age=by_age,
+        rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
         stops=bool(rules["stop"].any()), longest_lag=longest_lag,
     )  # fmt: skip
 
 
-def monthly(curve: Curve | None, ages: NDArray[np.int64], days: NDArray[np.int64] | None) -> Rates | float:
-    """Rates of each period or age; annual rates of a period by its days of 365 where days are given."""
-    if curve is None:
-        return 0.0
-    rates = curve.monthly(ages)
-    if days is None or not curve.is_annual:
-        return rates
-    return 1 - np.power(1 - rates, 12 * days / 365)
+def no_behaviour(months: int) -> Behaviour:
+    """Nobody prepays or defaults, for as many months."""
+    rules = np.zeros((1, 1), dtype=_core.RULES)
+    rules["burnout_floor"] = 1
+    return Behaviour(
+        rates=np.zeros(months + 1), rules=rules, members=np.zeros(1, dtype=np.int32), by_age=False, stops=False,
+        longest_lag=0,
+    )  # fmt: skip
+
+
+def tables_of(
+    request: ProjectionRequest, conventions: Conventions, loans: LoanArrays, lag: int, curves: list[Curve]
+) -> Tables:
+    """Empty tables for the request's curves. Raises AssumptionError where a date is missing."""
+    months = int(loans.term.max()) + lag if len(loans) else 0
+    by_age = any("age" in curve.reads for curve in curves)
+    oldest = int(loans.age.max()) if len(loans) and by_age else 0
+    days = days_of_periods(request.cutoff_date, months) if conventions.period_length == "actual_days" else None
+    if request.cutoff_date is None and any("calendar_month" in curve.reads for curve in curves):
+        raise AssumptionError([Problem("cutoff_date", "is missing; curves by calendar month count from it")])
+    month = None if request.cutoff_date is None else request.cutoff_date.month
+    return Tables(months, oldest, days, month)
+
+
+def timed(
+    request: ProjectionRequest,
+    loans: LoanArrays,
+    segments: Segments,
+    tables: Tables,
+    rules: NDArray[np.void],
+    contract_sums: ContractSums,
+) -> None:
+    """Puts the rates of timing curves into the tables, and their place into OUT rules."""
+    timed_sets = {k for row in segments.sets for k, each in enumerate(row) if isinstance(each.default, Timing)}
+    for k in sorted(timed_sets):
+        part = contract_sums(np.broadcast_to(segments.members == k, (len(loans),)), tables.months)
+        for s, row in enumerate(segments.sets):
+            default = row[k].default
+            if isinstance(default, Timing):
+                if default.base == "original_balance" and np.isnan(part.original_balance):
+                    raise AssumptionError([Problem("tape", "has loans without original_balance, which timing takes")])
+                prepayment = tables.at(int(rules[s, k]["prepayment_at"]))
+                rates = timed_default(row[k], rules[s, k], prepayment, part, tables.months)
+                rules[s, k]["default_at"] = tables.put(rates)
 
 
 def days_of_periods(cutoff: datetime.date | None, periods: int) -> NDArray[np.int64]:
@@ -87,20 +175,27 @@ def days_of_periods(cutoff: datetime.date | None, periods: int) -> NDArray[np.in
     return days
 
 
-def rule_of(each: Assumptions, conventions: Conventions) -> tuple[float | int, ...]:
-    """The row of RULES for one set of assumptions."""
+def rule_of(each: Assumptions, conventions: Conventions, tables: Tables) -> tuple[float | int, ...]:
+    """The row of RULES for one set of assumptions; a timing curve has no rates yet."""
+    is_timed = isinstance(each.default, Timing)
+    prepayment_at, prepayment_stride = tables.place(each.prepayment)
+    default_at, default_stride = tables.place(None if is_timed else each.default)
     stop = (
         each.default is not None
         and each.recovery_lag > 0
         and conventions.final_defaults == "stop_before_maturity"
-        and not isinstance(each.default, Vector)
+        and not isinstance(each.default.leaf, Vector | Timing)
     )
     return (
         each.severity,
         each.recovery_lag,
         ADVANCING.index(each.advancing),
-        each.prepayment is not None and each.prepayment.by_age,
-        each.default is not None and each.default.by_age,
+        prepayment_at,
+        default_at,
+        prepayment_stride,
+        default_stride,
+        1.0 if each.burnout is None else each.burnout.floor,
+        0.0 if each.burnout is None else (1 - each.burnout.floor) * each.burnout.survived,
         stop,
         conventions.servicing_fee_base == "total",
         PREPAYMENT_BASES.index(conventions.prepayment_base),

@@ -21,13 +21,15 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
 
     term, age, interest_only, amortization_term are int32 months, the last two counted from the cut-off (age 0 for a
     loan that has paid nothing yet, amortization_term 0 where it follows from the term); amortization indexes
-    AMORTIZATIONS; payment is NaN where it is to be computed; group indexes `groups`, -1 for none.
+    AMORTIZATIONS; payment is NaN where it is to be computed, original_balance where it is not stated; group indexes
+    `groups`, -1 for none.
     """
 
     balance: NDArray[np.float64]
     rate: NDArray[np.float64]
     fee: NDArray[np.float64]
     payment: NDArray[np.float64]
+    original_balance: NDArray[np.float64]
     term: NDArray[np.int32]
     age: NDArray[np.int32]
     interest_only: NDArray[np.int32]
@@ -39,6 +41,12 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
 
     def __len__(self) -> int:
         return len(self.balance)
+
+    def taken(self, index: NDArray[np.int64]) -> "LoanArrays":
+        """The loans at the index, in its order; without their ids."""
+        columns = {name: getattr(self, name) for name in self.__struct_fields__ if name != "loan_id"}
+        arrays = {name: column[index] for name, column in columns.items() if isinstance(column, np.ndarray)}
+        return msgspec.structs.replace(self, loan_id=None, **arrays)
 
 
 class Checks:
@@ -183,11 +191,12 @@ def validate(columns: dict[str, Any], n: int, where: Where) -> LoanArrays:
     Raises TapeError with every fault found, up to a hundred.
     """
     check = Checks(columns, n, where)
-    balance = check.number("balance", 0, MAX_BALANCE, f"currency units in [0, {MAX_BALANCE:g}]")
+    money = f"currency units in [0, {MAX_BALANCE:g}]"
+    balance = check.number("balance", 0, MAX_BALANCE, money)
     rate = check.number("annual_rate", 0, 1, RATE)
     fee = check.number("servicing_fee", 0, 1, RATE)
     payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", float("nan"))
-    check.number("original_balance", 0, MAX_BALANCE, f"currency units in [0, {MAX_BALANCE:g}]", float("nan"))
+    original_balance = check.number("original_balance", 0, MAX_BALANCE, money, float("nan"))
     term = check.whole("remaining_term", 1, MAX_TERM)
     original = check.whole("original_term", 1, MAX_TERM, blank=1)
     age = check.whole("age", 0, MAX_TERM, blank=0)
@@ -207,8 +216,9 @@ def validate(columns: dict[str, Any], n: int, where: Where) -> LoanArrays:
     if check.problems:
         raise TapeError(check.problems)
     return LoanArrays(
-        balance=balance, rate=rate, fee=fee, payment=payment, term=term, age=age, interest_only=interest_only,
-        amortization_term=spread, amortization=amortization, group=group, groups=groups, loan_id=columns["loan_id"],
+        balance=balance, rate=rate, fee=fee, payment=payment, original_balance=original_balance, term=term, age=age,
+        interest_only=interest_only, amortization_term=spread, amortization=amortization, group=group,
+        groups=groups, loan_id=columns["loan_id"],
     )  # fmt: skip
 
 

@@ -18,13 +18,14 @@ from numpy.typing import NDArray
 
 from engine import _core
 from engine.assumptions import Assumptions, Conventions, Scenario
-from engine.behaviour import Behaviour, behaviour_of
+from engine.behaviour import Behaviour, behaviour_of, no_behaviour
 from engine.cashflows import Cashflows
 from engine.errors import AssumptionError, Problem, TapeError
 from engine.fields import DEFAULT_FIELDS, FIELD_INDEX, FIELD_NAMES
 from engine.loan_arrays import MAX_TERM, LoanArrays
 from engine.request import ProjectionRequest
 from engine.tape import Tape
+from engine.timing import AgedSums
 
 SMALLEST_CHUNK = 2_048
 LARGEST_CHUNK = 524_288
@@ -99,7 +100,10 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     check_periods(request.periods)
     if threads is not None and threads < 1:
         raise AssumptionError([Problem("threads", f"is {threads}; expected 1 or more, or none for every processor")])
-    behaviour = behaviour_of(request, loans)
+    threads = threads or os.cpu_count() or 1
+    behaviour = behaviour_of(
+        request, loans, lambda inside, months: scheduled(loans.taken(np.flatnonzero(inside)), months, threads)
+    )
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
     months = max(longest, 1)
     groups = loans.groups + (("",) if len(loans) and loans.group.min() < 0 else ())
@@ -109,7 +113,7 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         selection=selection, behaviour=behaviour, level=request.level, months=months, periods=min(periods, months),
         groups=groups, rows=rows,
     )  # fmt: skip
-    out = run(plan, loans, threads or os.cpu_count() or 1, progress)
+    out = run(plan, loans, threads, progress)
     if periods > out.shape[-1]:
         out = np.concatenate([out, np.zeros((*out.shape[:-1], periods - out.shape[-1]))], axis=-1)
     several = request.scenarios is not None and len(request.scenarios) > 1
@@ -126,6 +130,20 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         opening_balance=float(loans.balance.sum()),
         periods=periods,
     )
+
+
+def scheduled(loans: LoanArrays, months: int, threads: int) -> AgedSums:
+    """What the loans owe by schedule, summed by age: a projection in which nobody prepays or defaults."""
+    ages, place = np.unique(loans.age, return_inverse=True)
+    names = tuple(str(age) for age in ages)
+    aged = msgspec.structs.replace(loans, group=place.reshape(-1).astype(np.int32), groups=names)
+    plan = Plan(
+        selection=select(["balance"]), behaviour=no_behaviour(months), level="group", months=months, periods=months,
+        groups=names, rows=len(ages),
+    )  # fmt: skip
+    opening = np.bincount(aged.group, weights=loans.balance, minlength=len(ages))
+    balance = np.hstack([opening[:, None], run(plan, aged, threads, None)[0, 0]])
+    return AgedSums(ages.astype(np.int64), balance, float(loans.balance.sum()), float(loans.original_balance.sum()))
 
 
 def checked(request: ProjectionRequest) -> ProjectionRequest:
@@ -220,7 +238,7 @@ def lay_out(plan: Plan, loans: LoanArrays, start: int, stop: int) -> Chunk:
     group = loans.group[part]
     term = loans.term[part]
     zero = np.broadcast_to(np.int32(0), group.shape)
-    members = behaviour.set_of_group[group] if len(behaviour.set_of_group) > 1 else zero
+    members = behaviour.members[part] if len(behaviour.members) > 1 else zero
     row = np.where(group < 0, len(loans.groups), group) if plan.level == "group" else zero
     age = loans.age[part] if behaviour.by_age else zero
     stop_term = term if behaviour.stops else zero
@@ -268,7 +286,7 @@ def sum_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int) -> NDArray[n
     chunk = lay_out(plan, loans, start, stop)
     out = np.zeros((len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods))
     _core.project_sums(
-        chunk.vectors, chunk.runs, plan.behaviour.smm, plan.behaviour.mdr, plan.behaviour.rules,
+        chunk.vectors, chunk.runs, plan.behaviour.rates, plan.behaviour.rules,
         plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
     )  # fmt: skip
     return out
@@ -278,7 +296,7 @@ def loan_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int, out: NDArra
     """Writes the fields of loans start..stop to their rows of `out`."""
     chunk = lay_out(plan, loans, start, stop)
     _core.project_loans(
-        chunk.vectors, chunk.runs, chunk.loan_at, plan.behaviour.smm, plan.behaviour.mdr, plan.behaviour.rules,
+        chunk.vectors, chunk.runs, chunk.loan_at, plan.behaviour.rates, plan.behaviour.rules,
         plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ Arrays are IN unless marked OUT. Nothing here checks its arguments: engine/proje
 
 import numpy as np
 
-from libc.math cimport INFINITY, ceil, expm1, fma, log, log1p
+from libc.math cimport INFINITY, ceil, exp, expm1, fma, log, log1p
 from libc.stdlib cimport calloc, free
 from libc.string cimport memset
 
@@ -67,15 +67,20 @@ cdef packed struct Rules:
     double severity
     int lag
     int advancing
-    int by_age_prepayment
-    int by_age_default
+    long prepayment_at
+    long default_at
+    long prepayment_stride
+    long default_stride
+    double burnout_floor
+    double burnout_slope
     int stop
     int fee_on_total
     int prepayment_base
     int on_survivors
 
-RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("by_age_prepayment", "i4"),
-                  ("by_age_default", "i4"), ("stop", "i4"), ("fee_on_total", "i4"), ("prepayment_base", "i4"),
+RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prepayment_at", "i8"),
+                  ("default_at", "i8"), ("prepayment_stride", "i8"), ("default_stride", "i8"),
+                  ("burnout_floor", "f8"), ("burnout_slope", "f8"), ("stop", "i4"), ("fee_on_total", "i4"), ("prepayment_base", "i4"),
                   ("on_survivors", "i4")])
 
 include "prepare.pxi"
@@ -136,14 +141,14 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     return 1
 
 
-def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const double[:, :, ::1] smm,
-                 const double[:, :, ::1] mdr, rules, const int[::1] needed, const int[::1] slot, long months,
+def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const double[::1] rates,
+                 rules, const int[::1] needed, const int[::1] slot, long months,
                  long periods, double[:, :, :, ::1] out):
     """Adds the runs' fields to OUT `out` (fields, scenarios, groups, periods).
 
     loans: (7, lanes) from prepare. runs: (runs, 7) first lane, vectors, set, age, term, output row, months to the last
-    flow. smm, mdr: (scenarios, sets, months) monthly rates by age or period, entry 0 unused. rules: (scenarios, sets) of RULES. needed: fields to
-    compute, slot: where in `out` each goes, -1 for those that only others are made of. months: the most
+    flow. rates: monthly rates of all curves. rules: (scenarios, sets) of RULES, with the place of each curve in
+    rates. needed: fields to compute, slot: where in `out` each goes, -1 for those that only others are made of. months: the most
     that any run has; periods: how many are kept. Raises MemoryError.
     """
     cdef const Rules[:, ::1] rule = rules
@@ -171,14 +176,14 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
                           w.fees if with_fee else NULL, NULL, NULL)
             c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
             before = NULL
-            for s in range(smm.shape[0]):
+            for s in range(rule.shape[0]):
                 now = &rule[s, k]
                 if with_loss and now.advancing == ADVANCE_ALL and (
                         before == NULL or before.lag != now.lag or before.severity != now.severity):
                     memset(w.capped, 0, n * sizeof(double))
                     contract_sums(&run, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
                     before = now
-                behave(now, &smm[s, k, 0], &mdr[s, k, 0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
                 emit(now, c, w.b, m, w.scratch, row)
                 for f in range(N_FIELDS):
                     if slot[f] >= 0:
@@ -187,8 +192,7 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
 
 
 def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const long[::1] loan_at,
-                  const double[:, :, ::1] smm, const double[:, :, ::1] mdr, rules, const int[::1] needed,
-                  const int[::1] slot, long months, long periods, double[:, :, :, ::1] out):
+                  const double[::1] rates, rules, const int[::1] needed, const int[::1] slot, long months, long periods, double[:, :, :, ::1] out):
     """Writes each loan's fields to OUT `out` (fields, scenarios, loans, periods); periods at most months.
 
     loan_at: (lanes,) the row in `out` of the loan in each lane, -1 for an empty lane. The rest as project_sums.
@@ -207,13 +211,13 @@ def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const lon
     with nogil:
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
-        for s in range(smm.shape[0]):
+        for s in range(rule.shape[0]):
             for r in range(runs.shape[0]):
                 lane_pointers(&run, &loans[0, 0] + runs[r, RUN_FIRST], loans.shape[1], runs[r, RUN_VECTORS])
                 k = runs[r, RUN_SET]
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS]
-                behave(now, &smm[s, k, 0], &mdr[s, k, 0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
                 for v in range(run.vectors):
                     contract_lanes(&run, v, m, w.lanes, n)
                     for i in range(LANES):

@@ -10,18 +10,31 @@ cdef struct Behaviour:
     double *paying
 
 
-cdef void behave(const Rules *rules, const double *smm, const double *mdr, long age, long term, long months,
+cdef double burnt_out(const Rules *rules, double smm, double alive) noexcept nogil:
+    """The SMM whose CPR is lower by what left before: CPR x (floor + slope x surviving share).
+
+    As annual_changed in engine/curves.py: above a half the share that stays is what is computed.
+    """
+    cdef double by = rules.burnout_floor + rules.burnout_slope * alive, stays = 12 * log1p(-smm)
+    cdef double gone = by * -expm1(stays)
+    return -expm1((log1p(-gone) if gone < 0.5 else log((1 - by) + by * exp(stays))) / 12)
+
+
+cdef void behave(const Rules *rules, const double *rates, long age, long term, long months,
                  Behaviour b) noexcept nogil:
-    """OUT b: what all loans of a run share, months 0 .. months. smm, mdr: by age or period, entry j is month j."""
+    """OUT b: what all loans of a run share, months 0 .. months. rates: of all curves, where the rules say."""
     cdef long t, lag = rules.lag, stop = term - lag if rules.stop else months
     cdef double s, m, left, alive = 1
-    cdef const double *prepay = smm + (age if rules.by_age_prepayment else 0)
-    cdef const double *fail = mdr + (age if rules.by_age_default else 0)
+    cdef const double *prepay = rates + rules.prepayment_at + age * rules.prepayment_stride
+    cdef const double *fail = rates + rules.default_at + age * rules.default_stride
+    cdef bint burns = rules.burnout_floor < 1
     b.alive[0] = 1
     b.default[0] = b.kept[0] = b.prepaid[0] = b.paying[0] = 0
     for t in range(1, months + 1):
         m = fail[t] if t <= stop else 0
-        s = prepay[t] if rules.prepayment_base == GROSS else prepay[t] * (1 - m)
+        s = burnt_out(rules, prepay[t], alive) if burns else prepay[t]
+        if rules.prepayment_base != GROSS:
+            s = s * (1 - m)
         if s > 1 - m:
             s = 1 - m
         b.default[t] = alive * m

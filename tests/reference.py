@@ -3,12 +3,15 @@
 It restates the conventions without sharing a line with the kernel or the curves, and is as slow as it is plain.
 """
 
+import datetime
 import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
 from typing import Any
 
-from engine import Assumptions, Conventions, Loan
+from msgspec import structs
+
+from engine import Assumptions, Conventions, Loan, Vector
 
 Columns = dict[str, list[float]]
 FIELDS = [
@@ -35,16 +38,45 @@ def sda_cdr(age: int) -> float:
     return 0.006 - 0.000095 * (age - 60) if age <= 120 else 0.0003
 
 
-def vector_rate(curve: Any, period: int, age: int) -> float:
-    month = age if curve.by == "age" else period
-    if month > len(curve.values) and curve.beyond == "zero":
-        return 0.0
-    value = curve.values[min(month, len(curve.values)) - 1]
+def entry(values: list[float], month: int, beyond: str) -> float:
+    """The value of a 1-based month, and what stands for it past the end."""
+    if month <= len(values):
+        return float(values[month - 1])
+    return {"last": values[-1], "zero": 0.0, "repeat": values[(month - 1) % len(values)]}[beyond]
+
+
+def vector_rate(curve: Any, period: int, age: int, calendar: int | None = None) -> float:
+    month = {"age": age, "period": period, "calendar_month": calendar or 0}[curve.by]
+    value = entry(curve.values, month, curve.beyond)
     if curve.unit in ("smm", "mdr"):
-        return float(value)
+        return value
     if curve.unit in ("cpr", "cdr"):
         return monthly(value)
     return monthly(value * (psa_cpr(month) if curve.unit == "psa" else sda_cdr(month)))
+
+
+def scaled_rate(curve: Any, period: int, age: int, calendar: int | None) -> float:
+    month = {"age": age, "period": period, "calendar_month": calendar or 0}[curve.by]
+    by, plus = (
+        entry(stated, month, curve.beyond) if isinstance(stated, list) else stated
+        for stated in (curve.multiplier, curve.shift)
+    )
+    return changed(curve.acts_on, rate_of(curve.curve, period, age, calendar), by, plus)
+
+
+def seasonal_rate(curve: Any, period: int, age: int, calendar: int | None) -> float:
+    factor = curve.factors[(calendar or 0) - 1]
+    return changed(curve.acts_on, rate_of(curve.curve, period, age, calendar), factor, 0.0)
+
+
+def changed(acts_on: str, rate: float, by: float, plus: float) -> float:
+    """A monthly rate x by + plus, or the one whose annual rate is so changed, kept in [0, 1]; in forty digits."""
+    with localcontext() as context:
+        context.prec = 40
+        months = 12 if acts_on == "annual_rate" else 1
+        compounded = 1 - (1 - Decimal(rate)) ** months
+        left = 1 - min(max(compounded * Decimal(by) + Decimal(plus), Decimal(0)), Decimal(1))
+        return float(1 - (left ** (Decimal(1) / months) if left else left))
 
 
 def abs_smm(rate: float, age: int) -> float:
@@ -62,13 +94,43 @@ CURVES: dict[str, Callable[[Any, int, int], float]] = {
     "mhp": lambda c, period, age: monthly(c.speed * (0.036 + 0.001 * min(age, 24))),
     "hep": lambda c, period, age: monthly(c.rate * min(age, 10) / 10),
     "abs": lambda c, period, age: abs_smm(c.rate, age),
+}
+COMPOSED: dict[str, Callable[[Any, int, int, int | None], float]] = {
     "vector": vector_rate,
+    "scaled": scaled_rate,
+    "seasonal": seasonal_rate,
 }
 
 
-def rate_of(curve: Any, period: int, age: int) -> float:
-    """Monthly rate of a curve at a 1-based period and age."""
-    return 0.0 if curve is None else CURVES[curve.__struct_config__.tag](curve, period, age)
+def rate_of(curve: Any, period: int, age: int, calendar: int | None = None) -> float:
+    """Monthly rate of a curve at a 1-based period, age and calendar month."""
+    if curve is None:
+        return 0.0
+    tag = curve.__struct_config__.tag
+    return COMPOSED[tag](curve, period, age, calendar) if tag in COMPOSED else CURVES[tag](curve, period, age)
+
+
+def calendar_month(cutoff: datetime.date | None, period: int) -> int | None:
+    """1 for January: the month of a period, where the first is the month after the cut-off's."""
+    return None if cutoff is None else (cutoff.month - 1 + period) % 12 + 1
+
+
+def assumptions_for(loan: Loan, assumptions: Assumptions) -> Assumptions:
+    """Those of the first rule that the loan meets, else those of its group, else the base."""
+    values = {**{name: getattr(loan, name) for name in loan.__struct_fields__}, "age": age_of(loan)}
+    for rule in assumptions.rules or []:
+        if all(meets(values[column], condition) for column, condition in rule.where.items()):
+            return rule.assumptions
+    return (assumptions.groups or {}).get(loan.group or "", assumptions)
+
+
+def meets(value: Any, condition: Any) -> bool:
+    if value is None:
+        return False
+    if condition.one_of is not None:
+        return value in condition.one_of
+    low, high, below = condition.min, condition.max, condition.below
+    return (low is None or value >= low) and (high is None or value <= high) and (below is None or value < below)
 
 
 def age_of(loan: Loan) -> int:
@@ -118,18 +180,31 @@ def schedule(loan: Loan) -> list[float]:
     return [*shares, 0.0]
 
 
-def project_loan(loan: Loan, assumptions: Assumptions, conventions: Conventions, periods: int) -> Columns:
+def burnt_out(assumptions: Assumptions, smm: float, alive: float) -> float:
+    """The SMM whose CPR falls with the share of the loan that is left."""
+    burnout = assumptions.burnout
+    if burnout is None:
+        return smm
+    return changed("annual_rate", smm, burnout.floor + (1 - burnout.floor) * burnout.survived * alive, 0.0)
+
+
+def project_loan(
+    loan: Loan,
+    assumptions: Assumptions,
+    conventions: Conventions,
+    periods: int,
+    cutoff: datetime.date | None = None,
+) -> Columns:
     """Every field of one loan over the periods."""
-    if assumptions.groups and loan.group in assumptions.groups:
-        assumptions = assumptions.groups[loan.group]
+    assumptions = assumptions_for(loan, assumptions)
     lag, term, rate = assumptions.recovery_lag, loan.remaining_term, loan.annual_rate / 12
     advances_interest = assumptions.advancing != "none"
     advances_principal = assumptions.advancing == "principal_and_interest"
     stops = conventions.final_defaults == "stop_before_maturity" and (
-        assumptions.default is not None and assumptions.default.__struct_config__.tag != "vector"
+        assumptions.default is not None and not isinstance(assumptions.default.leaf, Vector)
     )
     share = schedule(loan) + [0.0] * max(periods, lag)
-    performing, defaults = loan.balance, [0.0]
+    performing, defaults, alive = loan.balance, [0.0], 1.0
     out: Columns = {name: [] for name in FIELDS}
 
     def ratio(later: int, earlier: int) -> float:
@@ -142,8 +217,9 @@ def project_loan(loan: Loan, assumptions: Assumptions, conventions: Conventions,
 
     for i in range(1, periods + 1):
         keep = ratio(i, i - 1)
-        mdr = 0.0 if stops and i > term - lag else rate_of(assumptions.default, i, age_of(loan) + i)
-        smm = rate_of(assumptions.prepayment, i, age_of(loan) + i)
+        age, month = age_of(loan) + i, calendar_month(cutoff, i)
+        mdr = 0.0 if stops and i > term - lag else rate_of(assumptions.default, i, age, month)
+        smm = burnt_out(assumptions, rate_of(assumptions.prepayment, i, age, month), alive)
         smm = min(smm, 1 - mdr) if conventions.prepayment_base == "gross" else smm * (1 - mdr)
         prepays_first = conventions.prepayment_base == "opening_net_of_defaults"
         foreclosed = in_foreclosure(i - 1) if i > 1 else 0.0
@@ -183,6 +259,7 @@ def project_loan(loan: Loan, assumptions: Assumptions, conventions: Conventions,
         for name in FIELDS:
             out[name].append(row[name])
         performing = row["balance"]
+        alive *= 1 - mdr - smm
     return out
 
 
@@ -191,6 +268,37 @@ def add_up(parts: list[Columns], periods: int) -> Columns:
     return {name: [math.fsum(part[name][t] for part in parts) for t in range(periods)] for name in FIELDS}
 
 
-def project_pool(loans: list[Loan], assumptions: Assumptions, conventions: Conventions, periods: int) -> Columns:
+def project_pool(
+    loans: list[Loan],
+    assumptions: Assumptions,
+    conventions: Conventions,
+    periods: int,
+    cutoff: datetime.date | None = None,
+) -> Columns:
     """Every field of the pool over the periods."""
-    return add_up([project_loan(loan, assumptions, conventions, periods) for loan in loans], periods)
+    parts = [project_loan(loan, assumptions, conventions, periods, cutoff) for loan in loans]
+    return add_up(parts, periods)
+
+
+def timed_as_vector(
+    loans: list[Loan],
+    assumptions: Assumptions,
+    conventions: Conventions,
+    periods: int,
+    cutoff: datetime.date | None = None,
+) -> Assumptions:
+    """The assumptions with a timing curve (of all the loans) turned into the vector of MDR that gives its defaults.
+
+    Month by month: the pool is projected under the months found so far, and what is stated is divided by what is left.
+    """
+    curve: Any = assumptions.default
+    base = sum((loan.original_balance or 0.0) if curve.base == "original_balance" else loan.balance for loan in loans)
+    total = curve.cumulative * base / (assumptions.severity if curve.measure == "loss" else 1.0)
+    left, found = sum(loan.balance for loan in loans), []
+    for period in range(1, periods + 1):
+        share = (period - 1) // curve.months_a_share
+        timing = curve.timing[share] / curve.months_a_share if share < len(curve.timing) else 0.0
+        found.append(min(total * timing / left, 1.0) if left > 0 else 0.0)
+        vector = structs.replace(assumptions, default=Vector(unit="mdr", values=found, beyond="zero"))
+        left = project_pool(loans, vector, conventions, period, cutoff)["balance"][-1]
+    return vector

@@ -23,6 +23,8 @@ SCALARS: dict[object, ScalarDefinition] = {}
 inputs: dict[str, type] = {}
 enums: dict[tuple[object, ...], type] = {}
 scalars: dict[str, Any] = {}
+# Inputs whose fields are being read; what they hold of themselves is a reference by name.
+unfinished: set[str] = set()
 
 
 def scalar(name: str, description: str) -> Any:
@@ -70,7 +72,8 @@ def input_type(owner: str, name: str, kind: inspect.Type) -> Any:
             found = input_type(owner, name, inner)
             return list[Optional[found]] if optional else list[found]  # type: ignore[valid-type]  # noqa: UP045
         case inspect.DictType(value_type=inspect.StructType(cls=cls)):
-            return scalar(f"{cls.__name__}By{pascal(name)[:-1]}", f"An object: a name of `{name}` to {cls.__name__}.")
+            by = pascal(name.removesuffix("s"))
+            return scalar(f"{cls.__name__}By{by}", f"An object: a name of `{name}` to {cls.__name__}.")
         case inspect.DictType(value_type=inspect.UnionType(types=members)):
             tags = ", ".join(f"`{member.tag}`" for member in members if isinstance(member, inspect.StructType))
             return scalar(f"{pascal(name)}ByName", f"An object: a name to an object whose `type` is one of {tags}.")
@@ -89,7 +92,7 @@ def union_input(owner: str, name: str, members: tuple[inspect.Type, ...]) -> Any
         item, _ = without_null(lists[0].item_type)
         kinds = {inspect.FloatType: "Float", inspect.IntType: "Int"}
         word = kinds.get(type(item), "Text")
-        return scalar(f"{word}Column", "A list with one value a loan, or one value for all loans.")
+        return scalar(f"{word}Column", "One value, or a list: one value a loan in a tape, one a month in a curve.")
     if len(structs) == 1 and any(isinstance(member, inspect.StrType) for member in members):
         cls = structs[0].cls
         parts = (first_line(cls), "The name of a preset, or an object of:", choices_text(cls))
@@ -116,14 +119,19 @@ def make_input(name: str, description: str, fields: dict[str, tuple[Any, bool, s
         default = {} if required else {"default": strawberry.UNSET}
         body[field] = strawberry.field(description=text, **default)
     inputs[name] = strawberry.input(type(name, (), body), name=name, description=description)
+    globals()[name] = inputs[name]  # where Strawberry looks a reference by name up
+    unfinished.discard(name)
     return inputs[name]
 
 
-def struct_input(kind: inspect.StructType) -> type:
-    """The input of one Struct."""
+def struct_input(kind: inspect.StructType) -> Any:
+    """The input of one Struct, or its name while it is being made."""
     name = f"{kind.cls.__name__}Input"
     if name in inputs:
         return inputs[name]
+    if name in unfinished:
+        return name
+    unfinished.add(name)
     fields: dict[str, tuple[Any, bool, str]] = {}
     if kind.tag is not None:
         fields[str(kind.tag_field)] = (str, True, f"`{kind.tag}`.")
@@ -133,8 +141,16 @@ def struct_input(kind: inspect.StructType) -> type:
     return make_input(name, describe(kind.cls), fields)
 
 
-def flat_input(name: str, members: list[inspect.StructType]) -> type:
-    """The input of a union of tagged Structs: `type` and the fields of all, each with the types that take it."""
+def flat_input(name: str, members: list[inspect.StructType]) -> Any:
+    """The input of a union of tagged Structs: `type` and the fields of all, each with the types that take it.
+
+    While it is being made, its name.
+    """
+    if name in inputs:
+        return inputs[name]
+    if name in unfinished:
+        return name
+    unfinished.add(name)
     takers: dict[str, list[str]] = {}
     kinds: dict[str, Any] = {}
     stated: dict[str, str] = {}

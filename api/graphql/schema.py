@@ -66,7 +66,7 @@ def columns_of(root: Any) -> Any:
 First = Annotated[int, strawberry.argument(description=f"Rows of the page, 1 to {MAX_PAGE}.")]
 After = Annotated[str | None, strawberry.argument(description="The `end_cursor` of the page before; none to begin.")]
 REQUEST = strawberry.argument(description=first_line(engine.ProjectionRequest))
-Request = Annotated[ProjectionRequestInput, REQUEST]  # type: ignore[valid-type]
+Request = Annotated[ProjectionRequestInput, REQUEST]
 
 
 def rows_of(root: Any, first: First = 50, after: After = None) -> RowConnection:

@@ -1,0 +1,58 @@
+"""Default rates of a timing curve: what each month states of a balance, over the balance that is left of it."""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.assumptions import Assumptions
+from engine.composed_curves import Timing
+from engine.curves import Rates, annual_changed
+
+
+class AgedSums(msgspec.Struct, frozen=True):
+    """Loans by age: ages int64 (n,); scheduled balances float64 (n, months + 1), from the cut-off; base amounts."""
+
+    ages: NDArray[np.int64]
+    balance: NDArray[np.float64]
+    cutoff_balance: float
+    original_balance: float
+
+
+# The sums of the loans that are inside, for as many months.
+ContractSums = Callable[[NDArray[np.bool_], int], AgedSums]
+
+
+def timed_default(
+    assumed: Assumptions, rule: NDArray[np.void], prepayment: Rates, loans: AgedSums, months: int
+) -> Rates:
+    """Monthly default rates by period, float64 (months + 1,), entry 0 unused.
+
+    rule: the set's row of RULES. prepayment: its table of prepayment rates. The months are
+    stepped as the core steps them, age by age, since what is left depends on the prepayments before.
+    """
+    curve = assumed.default
+    if not isinstance(curve, Timing):
+        raise AssertionError("only a timing curve is timed")
+    stated = curve.monthly(np.arange(1, months + 1)) * getattr(loans, curve.base)
+    if curve.measure == "loss":
+        stated = stated / assumed.severity
+    start = int(rule["prepayment_stride"]) * loans.ages
+    alive = np.ones(len(loans.ages))
+    found = np.zeros(months + 1)
+    for t in range(1, months + 1):
+        left = float(loans.balance[:, t - 1] @ alive)
+        found[t] = min(stated[t - 1] / left, 1.0) if left > 0 else 0.0
+        prepaid = burnt_out(prepayment[start + t], alive, rule)
+        if rule["prepayment_base"] != 0:
+            prepaid = prepaid * (1 - found[t])
+        alive = np.maximum(alive * (1 - found[t] - np.minimum(prepaid, 1 - found[t])), 0.0)
+    return found
+
+
+def burnt_out(smm: Rates, alive: Rates, rule: NDArray[np.void]) -> Rates:
+    """The SMM after burnout, for each surviving share."""
+    if rule["burnout_floor"] == 1:
+        return smm
+    return annual_changed(smm, rule["burnout_floor"] + rule["burnout_slope"] * alive, 0.0)
