@@ -24,7 +24,12 @@ POSITIVE = (
     "max_result_cells",
     "calculation_thread_pool_size",
     "web_concurrency",
+    "database_pool_size",
+    "worker_concurrency",
+    "run_lease_seconds",
 )
+# Kind of database -> SQLAlchemy's name with the driver.
+DATABASES = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 SENTRY_DSN = re.compile(r"https?://[^\s/@]+@[^\s/@]+(/[^\s/]+)*/\d+")
 HOST = re.compile(r"(\*\.)?[a-z0-9.-]+|\[[0-9a-f:]+\]")
@@ -32,7 +37,8 @@ HOST = re.compile(r"(\*\.)?[a-z0-9.-]+|\[[0-9a-f:]+\]")
 
 def faults(settings: "Settings") -> list[str]:
     """Every fault of the settings, with what is expected instead."""
-    found = [*secret_faults(settings), *range_faults(settings), *list_faults(settings), *file_faults(settings)]
+    found = [*secret_faults(settings), *range_faults(settings), *list_faults(settings)]
+    found += [*storage_faults(settings), *file_faults(settings)]
     if settings.env == "production":
         found += production_faults(settings)
     return found
@@ -74,6 +80,21 @@ def range_faults(settings: "Settings") -> Iterator[str]:
         value = getattr(settings, name)
         if value is not None and value < 1:
             yield f"{name.upper()} is {value}; expected a whole number of at least 1"
+
+
+def storage_faults(settings: "Settings") -> Iterator[str]:
+    """Faults of where things are kept, and of the workers."""
+    for name in ("database_max_overflow", "worker_memory_limit"):
+        if getattr(settings, name) < 0:
+            yield f"{name.upper()} is {getattr(settings, name)}; expected a whole number of at least 0"
+    scheme = urlsplit(settings.database_url).scheme.partition("+")[0]
+    if settings.database_url and scheme not in DATABASES:
+        yield "DATABASE_URL has another scheme; expected postgresql://user:password@host/name or sqlite:///path"
+    if settings.object_store.startswith("s3://") and not urlsplit(settings.object_store).netloc:
+        yield "OBJECT_STORE names no bucket; expected a folder or s3://bucket/prefix"
+    size = len(settings.webhook_secret.encode())
+    if 0 < size < MIN_SECRET_BYTES:
+        yield f"WEBHOOK_SECRET has {size} bytes; expected at least {MIN_SECRET_BYTES} random bytes"
 
 
 def list_faults(settings: "Settings") -> Iterator[str]:

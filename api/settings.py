@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 import msgspec
 
-from api.setting_checks import faults
+from api.setting_checks import DATABASES, faults
 
 Role = Literal["reader", "analyst", "admin"]
+# Names that deployments made before still set.
+OLDER_NAMES = {"worker_concurrency": "CELERY_CONCURRENCY"}
 
 
 class SettingsError(ValueError):
@@ -24,7 +26,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_loan_months: loans x months x scenarios of one request. max_result_cells: numbers in one answer below
     pool level. calculation_thread_pool_size: threads of one projection, none for one a CPU.
     graphql_introspection: none for on in development and off in production. web_concurrency: processes of the API.
-    prometheus_multiproc_dir: where they put their metrics, blank for a folder in state_dir.
+    prometheus_multiproc_dir: where they put their metrics, blank for a folder in state_dir. database_url,
+    object_store: blank for SQLite and a folder in state_dir. redis_url: blank for workers inside the service.
+    worker_concurrency: shards at a time in a worker process. worker_memory_limit: bytes of one, 0 for no limit.
+    run_lease_seconds: how long a worker may be silent before its shard goes to another. webhook_secret: signs
+    webhooks, blank refuses them.
     """
 
     env: Literal["development", "production"] = "development"
@@ -65,6 +71,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     sentry_dsn: str = ""
     sentry_traces_sample_rate: float = 0.0
     sentry_environment: str = ""
+    database_url: str = ""
+    database_pool_size: int = 5
+    database_max_overflow: int = 10
+    object_store: str = ""
+    s3_endpoint_url: str = ""
+    worker_concurrency: int = 1
+    worker_memory_limit: int = 4 * 1024 * 1024 * 1024
+    run_lease_seconds: int = 30
+    webhook_secret: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -75,6 +90,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         values: dict[str, Any] = {}
         for field in msgspec.structs.fields(cls):
             text = source.get(field.name.upper(), "").strip()
+            text = text or source.get(OLDER_NAMES.get(field.name, ""), "").strip()
             if not text:
                 continue
             try:
@@ -99,6 +115,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         problems = faults(self)
         if problems:
             raise SettingsError("\n".join(problems))
+
+    @property
+    def used_database_url(self) -> str:
+        """The database's address with its driver; a file in state_dir where none is set."""
+        if not self.database_url:
+            return f"sqlite+aiosqlite:///{Path(self.state_dir) / 'cashflow.db'}"
+        scheme, _, rest = self.database_url.partition("://")
+        return f"{DATABASES[scheme.partition('+')[0]]}://{rest}"
+
+    @property
+    def used_object_store(self) -> str:
+        """The object store's place; a folder in state_dir where none is set."""
+        return self.object_store or str(Path(self.state_dir) / "objects")
 
     @property
     def introspection(self) -> bool:

@@ -1,0 +1,280 @@
+"""Runs as the API sees them: accepted, read, listed, cancelled, deleted, run again.
+
+A run and its shards are written in one transaction, before any message is sent: the rows are the outbox. Whatever
+ends a run goes through `finish`, which one caller alone can win.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+import engine
+from api.storage.database import Database, new_id, now
+from api.storage.errors import BadRequest, Conflict, NotFound
+from api.storage.objects import ObjectStore
+from api.storage.pages import DEFAULT_PAGE, Page, page_of
+from api.storage.rows import Run, RunError, RunRequest, RunState, ScenarioChoice, StoredTape
+from api.storage.scenarios import get_scenario, template
+from api.storage.sharding import Shard, shards_of
+from api.storage.tables import FINAL_STATES, STATES, idempotency, results, run_shards, runs, webhook_deliveries
+from api.storage.tapes import get_tape
+from engine.assumptions import MAX_LAG
+from engine.errors import AssumptionError, Problem
+
+MAX_RUN_SCENARIOS = 2_000
+MAX_KEY = 255
+EMPTY: dict[str, Any] = {"balance": [], "annual_rate": [], "remaining_term": []}
+
+
+async def accept_run(
+    database: Database, owner: str, request: RunRequest, *, max_cells: int, idempotency_key: str | None = None
+) -> Run:
+    """The run, queued, or the one that the same key made before.
+
+    max_cells: most numbers in its result. Raises NotFound for the tape or a scenario, AssumptionError with every fault
+    of the rest, Conflict where the key came with another request before.
+    """
+    if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_KEY:
+        raise BadRequest("idempotency_key", f"has {len(idempotency_key)} characters; expected 1 to {MAX_KEY}")
+    for attempt in range(3):
+        try:
+            async with database.write() as connection:
+                return await accept(connection, owner, request, max_cells, idempotency_key)
+        except IntegrityError as error:
+            # Another request with the key was faster, or the tape was deleted meanwhile: the next look tells which.
+            if attempt == 2:
+                raise Conflict("the run collides with another request; try again") from error
+    raise AssertionError("unreachable")
+
+
+async def accept(connection: AsyncConnection, owner: str, request: RunRequest, max_cells: int, key: str | None) -> Run:
+    body = msgspec.json.encode(request)
+    digest = hashlib.sha256(body).hexdigest()
+    if key is not None:
+        query = select(idempotency).where(idempotency.c.owner == owner, idempotency.c.key == key)
+        if (row := (await connection.execute(query)).one_or_none()) is not None:
+            if row.request_hash != digest:
+                raise Conflict(f"the idempotency key {key!r} came with another request before")
+            return await get_run(connection, owner, row.run_id)
+    tape = await get_tape(connection, owner, request.tape_id)
+    scenarios = await pinned(connection, owner, request)
+    check(request, scenarios)
+    run_id = new_id("run")
+    if key is not None:
+        values = {"owner": owner, "key": key, "request_hash": digest, "run_id": run_id, "created_at": now()}
+        await connection.execute(insert(idempotency).values(**values))
+    await insert_run(connection, owner, run_id, tape, request, scenarios, max_cells)
+    return await get_run(connection, owner, run_id)
+
+
+async def insert_run(
+    connection: AsyncConnection,
+    owner: str,
+    run_id: str,
+    tape: StoredTape,
+    request: RunRequest,
+    scenarios: list[engine.Scenario],
+    max_cells: int,
+) -> None:
+    """Writes the row of a run and its shards. Raises AssumptionError where its result would be too large."""
+    cells = cells_of(tape, request, scenarios)
+    if cells * len(scenarios) > max_cells:
+        message = f"asks for {cells * len(scenarios):,} numbers at most; expected up to {max_cells:,}: choose fewer"
+        raise AssumptionError([Problem("fields", message)])
+    shards = shards_of(tape, len(scenarios), cells)
+    await connection.execute(
+        insert(runs).values(
+            id=run_id, owner=owner, tape_id=tape.id, state="queued", version=1,
+            request=msgspec.json.encode(request).decode(), scenarios=msgspec.json.encode(scenarios).decode(),
+            shards=len(shards), loan_months_total=tape.loan_months * len(scenarios), created_at=now(),
+        )
+    )  # fmt: skip
+    await connection.execute(insert(run_shards), [shard_row(owner, run_id, shard) for shard in shards])
+
+
+def shard_row(owner: str, run_id: str, shard: Shard) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(shard), "run_id": run_id, "owner": owner, "state": "queued"}
+
+
+def cells_of(tape: StoredTape, request: RunRequest, scenarios: list[engine.Scenario]) -> int:
+    """The most numbers that one scenario's result can have."""
+    sets = [each for scenario in scenarios if (each := scenario.assumptions) is not None]
+    lags = [one.recovery_lag for each in sets for one in (each, *(each.groups or {}).values())]
+    periods = request.periods or tape.profile.longest_term + min(max(lags, default=0), MAX_LAG)
+    rows = tape.profile.group_count if request.level == "group" else 1
+    return len(fields_of(request)) * rows * periods
+
+
+def fields_of(request: RunRequest) -> list[str]:
+    """The fields of a run, each once."""
+    return list(dict.fromkeys(engine.DEFAULT_FIELDS if request.fields is None else request.fields))
+
+
+async def pinned(connection: AsyncConnection, owner: str, request: RunRequest) -> list[engine.Scenario]:
+    """The scenarios of a request as they are now, each with its assumptions. Raises NotFound, AssumptionError."""
+    chosen = request.scenarios
+    if chosen is None:
+        return [engine.Scenario(name="base", assumptions=request.assumptions)]
+    if not 1 <= len(chosen) <= MAX_RUN_SCENARIOS:
+        message = f"has {len(chosen)} entries; expected 1 to {MAX_RUN_SCENARIOS:,}, or none at all"
+        raise AssumptionError([Problem("scenarios", message)])
+    found = [await scenario_of(connection, owner, choice, f"scenarios[{i}]") for i, choice in enumerate(chosen)]
+    return [msgspec.structs.replace(each, assumptions=each.assumptions or request.assumptions) for each in found]
+
+
+async def scenario_of(connection: AsyncConnection, owner: str, choice: ScenarioChoice, path: str) -> engine.Scenario:
+    given = [name for name in ("scenario_id", "template", "scenario") if getattr(choice, name) is not None]
+    if len(given) != 1:
+        what = "is empty" if not given else f"has {' and '.join(given)}"
+        message = f"{what}; expected exactly one of scenario_id, template, scenario"
+        raise AssumptionError([Problem(path, message)])
+    if choice.version is not None and choice.scenario_id is None:
+        raise AssumptionError([Problem(f"{path}.version", "is given without a scenario_id; expected none")])
+    if choice.scenario_id is not None:
+        return (await get_scenario(connection, owner, choice.scenario_id, choice.version)).scenario
+    if choice.template is not None:
+        return template(choice.template)
+    assert choice.scenario is not None
+    return choice.scenario
+
+
+def projection_of(
+    request: RunRequest, scenarios: Sequence[engine.Scenario], tape: engine.Tape
+) -> engine.ProjectionRequest:
+    """The engine's request for a part of the tape under some of the scenarios."""
+    return engine.ProjectionRequest(
+        tape=tape, assumptions=request.assumptions, scenarios=list(scenarios), conventions=request.conventions,
+        level=request.level, fields=fields_of(request), periods=request.periods, cutoff_date=request.cutoff_date,
+    )  # fmt: skip
+
+
+def check(request: RunRequest, scenarios: list[engine.Scenario]) -> None:
+    """Raises AssumptionError with what the engine refuses whatever the tape."""
+    engine.project(projection_of(request, scenarios, engine.Tape.from_columns(**EMPTY)), threads=1)
+
+
+async def get_run(connection: AsyncConnection, owner: str, id: str) -> Run:
+    """The owner's run. Raises NotFound."""
+    row = (await connection.execute(select(runs).where(runs.c.owner == owner, runs.c.id == id))).one_or_none()
+    if row is None:
+        raise NotFound("run", id)
+    running = row.state == "running"
+    return run_of(row, await months_done(connection, id) if running else row.loan_months_done)
+
+
+async def months_done(connection: AsyncConnection, id: str) -> int:
+    """The loan-months done so far, over all shards."""
+    done = select(run_shards.c.loan_months_done).where(run_shards.c.run_id == id)
+    return sum((await connection.execute(done)).scalars())
+
+
+async def list_runs(
+    connection: AsyncConnection,
+    owner: str,
+    *,
+    after: str | None = None,
+    limit: int = DEFAULT_PAGE,
+    states: Sequence[RunState] | None = None,
+    tape_id: str | None = None,
+    created_from: datetime | None = None,
+    created_before: datetime | None = None,
+) -> Page[Run]:
+    """A page of the owner's runs, newest first, those that pass every filter. Raises BadCursor, BadRequest."""
+    query = select(runs).where(runs.c.owner == owner)
+    if states is not None:
+        if unknown := [state for state in states if state not in STATES]:
+            raise BadRequest("states", f"has {unknown[0]!r}; expected some of {', '.join(STATES)}")
+        query = query.where(runs.c.state.in_(states))
+    if tape_id is not None:
+        query = query.where(runs.c.tape_id == tape_id)
+    if created_from is not None:
+        query = query.where(runs.c.created_at >= created_from)
+    if created_before is not None:
+        query = query.where(runs.c.created_at < created_before)
+    return await page_of(connection, query, runs, run_of, after=after, limit=limit)
+
+
+async def cancel_run(connection: AsyncConnection, owner: str, id: str) -> Run:
+    """The run, cancelled at once; what its workers still do is never committed.
+
+    Raises NotFound, Conflict where it has ended in another way.
+    """
+    await get_run(connection, owner, id)
+    won = await finish(connection, id, "cancelled")
+    run = await get_run(connection, owner, id)
+    if not won and run.state != "cancelled":
+        raise Conflict(f"run {id!r} is {run.state}; only runs that are queued or running can be cancelled")
+    return run
+
+
+async def rerun(database: Database, owner: str, id: str, *, max_cells: int) -> Run:
+    """A new run of the same tape, with the same request and the scenarios as they were pinned. Raises NotFound."""
+    async with database.write() as connection:
+        old = await get_run(connection, owner, id)
+        tape = await get_tape(connection, owner, old.tape_id)
+        run_id = new_id("run")
+        await insert_run(connection, owner, run_id, tape, old.request, old.scenarios, max_cells)
+        return await get_run(connection, owner, run_id)
+
+
+async def delete_run(database: Database, store: ObjectStore, owner: str, id: str) -> None:
+    """Deletes a run and its results. Raises NotFound, Conflict while it is queued or running."""
+    async with database.write() as connection:
+        run = await get_run(connection, owner, id)
+        if not run.is_final:
+            raise Conflict(f"run {id!r} is {run.state}; cancel it first")
+        kept = select(results.c.object_key).where(results.c.run_id == id, results.c.object_key.is_not(None)).distinct()
+        keys = list((await connection.execute(kept)).scalars())
+        await connection.execute(delete(idempotency).where(idempotency.c.run_id == id))
+        await connection.execute(delete(runs).where(runs.c.owner == owner, runs.c.id == id))
+    for key in keys:
+        await asyncio.to_thread(store.delete, key)
+
+
+async def finish(
+    connection: AsyncConnection, id: str, state: RunState, error: RunError | None = None, **values: Any
+) -> bool:
+    """Whether this call ended the run: one that has ended stays as it is. Its webhook is queued with it."""
+    at = now()
+    text = None if error is None else msgspec.json.encode(error).decode()
+    change = update(runs).where(runs.c.id == id, runs.c.state.not_in(FINAL_STATES))
+    done = await months_done(connection, id)
+    change = change.values(
+        state=state, finished_at=at, error=text, loan_months_done=done, version=runs.c.version + 1, **values
+    )
+    row = (await connection.execute(change.returning(runs.c.owner, runs.c.request))).one_or_none()
+    if row is None:
+        return False
+    await connection.execute(update(run_shards).where(run_shards.c.run_id == id).values(partial=None))
+    url = msgspec.json.decode(row.request, type=RunRequest).webhook_url
+    if url is not None:
+        body = msgspec.json.encode({"event": f"run.{state}", "run_id": id, "state": state, "finished_at": at}).decode()
+        await connection.execute(
+            insert(webhook_deliveries).values(
+                id=new_id("delivery"), owner=row.owner, run_id=id, url=url, body=body, state="pending", next_at=at,
+                created_at=at,
+            )
+        )  # fmt: skip
+    return True
+
+
+def run_of(row: Row[tuple[object, ...]], loan_months_done: int | None = None) -> Run:
+    values = dict(row._mapping)
+    done = values["loan_months_done"] if loan_months_done is None else loan_months_done
+    return Run(
+        **values
+        | {
+            "request": msgspec.json.decode(values["request"], type=RunRequest),
+            "scenarios": msgspec.json.decode(values["scenarios"], type=list[engine.Scenario]),
+            "error": None if values["error"] is None else msgspec.json.decode(values["error"], type=RunError),
+            "groups": [] if values["groups"] is None else msgspec.json.decode(values["groups"]),
+            "loan_months_done": done,
+        }
+    )

@@ -1,0 +1,173 @@
+"""Stored tapes as Parquet: written as a stream, read in slices of row groups.
+
+A row group holds ROW_GROUP loans, the last of a tape fewer, so that a slice of the tape is a range of row groups and
+memory stays at a few of them whatever the tape. Columns bear the engine's names.
+"""
+
+import io
+from collections.abc import Iterator
+from datetime import date
+from itertools import islice
+from typing import Any, Literal, get_args, get_origin
+
+import numpy as np
+import pyarrow as pa
+from msgspec.structs import fields
+from pyarrow import parquet
+
+import engine
+from api.storage.objects import ObjectStore, StoredFile
+from api.storage.rows import Profile
+from engine.tape_files import ParquetTape, tape_of
+
+ROW_GROUP = 131_072
+MAX_GROUPS_SHOWN = 1_000
+
+
+class Sink(io.RawIOBase):
+    """A file that hands over what was written to it."""
+
+    def __init__(self) -> None:
+        self.held: list[bytes] = []
+        self.place = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.place
+
+    def write(self, data: Any) -> int:
+        self.held.append(bytes(data))
+        self.place += len(data)
+        return len(data)
+
+    def take(self) -> list[bytes]:
+        taken, self.held = self.held, []
+        return taken
+
+
+class Profiler:
+    """Adds up what a tape holds, batch by batch."""
+
+    def __init__(self) -> None:
+        self.loans = self.longest_term = 0
+        self.balance = self.rate_sum = self.term_sum = 0.0
+        self.groups: dict[str, float] = {}
+        self.row_groups: list[int] = []
+        self.columns: list[str] = []
+
+    def add(self, tape: engine.Tape) -> None:
+        """Counts a batch. Raises TapeError with every fault of it."""
+        arrays = tape.arrays()
+        self.loans += len(arrays)
+        self.balance += float(arrays.balance.sum())
+        self.rate_sum += float(np.dot(arrays.balance, arrays.rate))
+        self.term_sum += float(np.dot(arrays.balance, arrays.term))
+        self.row_groups.append(int(arrays.term.sum(dtype=np.int64)))
+        self.longest_term = max(self.longest_term, int(arrays.term.max(initial=0)))
+        group = np.where(arrays.group < 0, len(arrays.groups), arrays.group)
+        sums, counts = np.bincount(group, arrays.balance), np.bincount(group)
+        for name, balance, count in zip((*arrays.groups, ""), sums.tolist(), counts.tolist(), strict=False):
+            if count:
+                self.groups[name] = self.groups.get(name, 0.0) + balance
+
+    def profile(self) -> Profile:
+        weight = self.balance or 1.0
+        return Profile(
+            loans=self.loans,
+            balance=self.balance,
+            loan_months=sum(self.row_groups),
+            average_rate=self.rate_sum / weight,
+            average_term=self.term_sum / weight,
+            longest_term=self.longest_term,
+            groups=dict(islice(self.groups.items(), MAX_GROUPS_SHOWN)),
+            group_count=len(self.groups),
+            columns=self.columns,
+        )
+
+
+def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterator[bytes]:
+    """The bytes of the Parquet file, row group by row group; `profiler` is fed on the way.
+
+    batches: tapes of ROW_GROUP loans, the last may be shorter (engine.iter_tape with that batch_size gives them).
+    Raises TapeError with every fault of the first batch that has one, TapeFileError where batches does.
+    """
+    sink = Sink()
+    writer: Any = None
+    try:
+        for batch in batches:
+            profiler.add(batch)
+            table = table_of(batch)
+            if writer is None:
+                profiler.columns = table.column_names
+                writer = parquet.ParquetWriter(sink, table.schema, compression="zstd")
+            writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
+            yield from sink.take()
+    finally:
+        if writer is not None:
+            writer.close()
+    yield from sink.take()
+
+
+def in_row_groups(tape: engine.Tape) -> Iterator[engine.Tape]:
+    """A tape in memory as the batches that parquet_stream takes."""
+    loans = len(tape)
+    if tape.loans is not None:
+        for start in range(0, loans, ROW_GROUP):
+            yield engine.Tape.from_loans(tape.loans[start : start + ROW_GROUP])
+        return
+    columns = {name: value for name, value in columns_of(tape).items() if value is not None}
+    for start in range(0, loans, ROW_GROUP):
+        part = slice(start, start + ROW_GROUP)
+        taken = {n: v if isinstance(v, str) or np.ndim(v) == 0 else v[part] for n, v in columns.items()}
+        if all(isinstance(v, str) or np.ndim(v) == 0 for v in taken.values()):
+            taken["balance"] = [taken["balance"]]
+        yield engine.Tape.from_columns(**taken)
+
+
+def columns_of(tape: engine.Tape) -> dict[str, Any]:
+    """The tape's columns by name, none for those it lacks."""
+    if tape.loans is None:
+        return {name: getattr(tape.columns, name) for name in engine.Columns.__struct_fields__}
+    names = [name for name in engine.Columns.__struct_fields__ if hasattr(engine.Loan, name)]
+    return {name: [getattr(loan, name) for loan in tape.loans] for name in names}
+
+
+def table_of(tape: engine.Tape) -> pa.Table:
+    """The tape as an Arrow table; scalars repeat, blank numbers are null; columns at their default are left out."""
+    loans = len(tape)
+    columns: dict[str, Any] = {}
+    for name, value in columns_of(tape).items():
+        scalar = value is None or isinstance(value, str) or np.ndim(value) == 0
+        if scalar and value == DEFAULTS.get(name):
+            continue
+        array = pa.array([value] * loans if scalar else value, from_pandas=True)
+        if name in KINDS:
+            columns[name] = array.cast(KINDS[name])
+        elif not pa.types.is_null(array.type):
+            columns[name] = array
+    return pa.table(columns)
+
+
+def kind_of(hint: Any) -> pa.DataType | None:
+    """The Arrow type of a column of this Python type, none where only its values tell."""
+    members = {each for each in (get_args(hint) or (hint,)) if each is not type(None)}
+    if get_origin(hint) is Literal or members == {str}:
+        return pa.string()
+    plain = {float: pa.float64(), int: pa.int32(), date: pa.date32()}
+    return next((kind for python, kind in plain.items() if python in members and members <= {float, int, date}), None)
+
+
+# Declared types, so that every batch of a tape has the same schema though a column of one may be all blank.
+KINDS = {field.name: kind for field in fields(engine.Loan) if (kind := kind_of(field.type)) is not None}
+DEFAULTS = {field.name: None if field.required else field.default for field in fields(engine.Columns)}
+
+
+def read_slice(store: ObjectStore, key: str, start: int, stop: int) -> Iterator[engine.Tape]:
+    """The loans start..stop of a stored tape, a row group at a time; both are bounds of row groups."""
+    opened = ParquetTape(key, pa.PythonFile(StoredFile(store, key), mode="r"), None)
+    with opened:
+        last = opened.parquet.num_row_groups
+        for i in range(start // ROW_GROUP, min(-(-stop // ROW_GROUP), last)):
+            yield tape_of(opened.parquet.read_row_group(i, columns=opened.wanted), opened, i * ROW_GROUP)
