@@ -20,6 +20,7 @@ from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
 from api.rest.projections import create_projection
 from api.roles import undeclared
 from api.settings import Settings
+from api.storage.opened import Storage
 from api.tokens import Tokens
 
 ROUTES = [
@@ -44,17 +45,21 @@ def create_app(settings: Settings | None = None) -> Litestar:
     reports = sentry.start(used, "api", version())
     components = Components()
     api_component(components)
+    storage = Storage(used)
+    components.register("database", storage.check)
     state = State(
         {
             "settings": used,
             "metrics": page_registry(version()),
             "health": measure(used.calculation_thread_pool_size),
             "components": components,
+            "storage": storage,
         }
     )
     app = Litestar(
         ROUTES,
         state=state,
+        lifespan=[lambda app: storage.opened()],
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: handle},

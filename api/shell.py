@@ -25,6 +25,7 @@ from api.logging import configure
 from api.settings import Role, Settings, SettingsError
 from api.shell_inputs import assumptions_from, described, mapping, percent, rows_of_file, speed
 from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
+from api.shell_service import migrate
 from api.shell_welcome import welcome
 from api.tokens import ROLES
 from engine.assumptions import Assumptions
@@ -284,6 +285,9 @@ def token(subject: str, hours: float, role: Role) -> None:
     if settings.jwt_jwks:
         raise Refused("JWT_JWKS is set, so tokens come from the issuer of that key set; this signs with JWT_SECRET")
     click.echo(issue_token(settings, subject, timedelta(hours=hours), role))
+
+
+main.add_command(migrate)
 
 
 @main.command("fields")

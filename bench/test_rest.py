@@ -25,9 +25,11 @@ URL = "/v1/projections"
 
 
 @pytest.fixture(scope="module")
-def client() -> Iterator[httpx.Client]:
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     """A client with a token, connected to a server on a free port of this machine."""
-    settings = Settings(jwt_secret="a secret of the benchmarks, of 32 bytes and more", rate_limit_enabled=False)
+    secret = "a secret of the benchmarks, of 32 bytes and more"
+    state_dir = str(tmp_path_factory.mktemp("state"))
+    settings = Settings(jwt_secret=secret, state_dir=state_dir, rate_limit_enabled=False)
     server = uvicorn.Server(uvicorn.Config(create_app(settings), port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

@@ -23,9 +23,10 @@ SCENARIOS = [
 
 
 @pytest.fixture(scope="session")
-def settings() -> Settings:
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     secret = "a secret of the tests, made of 32 bytes and more"
-    return Settings(jwt_secret=secret, max_loan_months=100_000, rate_limit_enabled=False)
+    state_dir = str(tmp_path_factory.mktemp("state"))
+    return Settings(jwt_secret=secret, state_dir=state_dir, max_loan_months=100_000, rate_limit_enabled=False)
 
 
 @pytest.fixture(scope="session")

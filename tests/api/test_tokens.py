@@ -167,8 +167,9 @@ AGAINST_A_KEY_SET: dict[str, Callable[[], str]] = {
 
 
 @pytest.fixture(scope="module")
-def secrets_client() -> Iterator[Client]:
-    settings = Settings(jwt_secret=SECRET, jwt_secret_previous=PREVIOUS, rate_limit_enabled=False)
+def secrets_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    state_dir = str(tmp_path_factory.mktemp("state"))
+    settings = Settings(jwt_secret=SECRET, jwt_secret_previous=PREVIOUS, rate_limit_enabled=False, state_dir=state_dir)
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 
@@ -189,7 +190,7 @@ def set_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     ]
     path = tmp_path_factory.mktemp("keys") / "jwks.json"
     path.write_text(json.dumps({"keys": members}))
-    settings = Settings(jwt_jwks=str(path), rate_limit_enabled=False)
+    settings = Settings(jwt_jwks=str(path), rate_limit_enabled=False, state_dir=str(path.parent))
     with TestClient(create_app(settings), raise_server_exceptions=False) as client:
         yield client
 
