@@ -1,0 +1,34 @@
+"""What backing up and restoring raises."""
+
+
+class BackupError(Exception):
+    """Base: a backup, restore or check that did not succeed; the message holds no secret."""
+
+
+class BackupBusy(BackupError):
+    """Another backup or restore of the same database is running."""
+
+
+class ArchiveDamaged(BackupError):
+    """An archive that is not, to the bit, what was written: cut short, altered, renamed, or under another key."""
+
+
+class KeyMissing(BackupError):
+    """The key that an archive was encrypted with is not among the keys at hand."""
+
+
+class NoSuchBackup(BackupError):
+    """A key that names no finished backup."""
+
+
+class ClientTooOld(BackupError):
+    """No PostgreSQL client programs at least as new as the server, or as the archive."""
+
+
+class ContentsDiffer(BackupError):
+    """A restored database that is not what was backed up; `differences` lists how."""
+
+    def __init__(self, differences: list[str]) -> None:
+        shown = "; ".join(differences[:5]) + (f"; and {len(differences) - 5} more" if len(differences) > 5 else "")
+        super().__init__(f"what was restored differs from what was backed up: {shown}")
+        self.differences = differences

@@ -1,0 +1,241 @@
+"""Dumps of a PostgreSQL database, and restores that leave it alone until the restored one has been checked.
+
+The dump is pg_dump's custom format, and what the database holds is read in the very snapshot of the dump. A restore
+fills a scratch database in one transaction, compares it, and swaps the names in another. The live database is closed
+to new connections by the lock of its renaming, so nothing is left behind should the process be killed at any point:
+the names are swapped or they are not.
+"""
+
+import asyncio
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+
+import asyncpg
+
+from api.backup.clients import Target, client, fed, output
+from api.backup.contents import differences, names, properties, sequences, tables
+from api.backup.errors import BackupBusy, BackupError, ContentsDiffer
+from api.backup.manifest import Contents, Manifest, Properties, moment
+from api.backup.session import Loop, Session, connected, literal, quoted
+
+MAX_NAME = 63
+RENAME_ATTEMPTS = 5
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
+
+
+class Dump:
+    """A dump under way: `chunks` streams it; after the last of them `contents` is what the database held."""
+
+    kind = "postgresql"
+
+    def __init__(self, server_version: str, client_version: str) -> None:
+        self.server_version, self.client_version = server_version, client_version
+        self.chunks: Iterator[bytes] = iter(())
+        self.contents: Contents | None = None
+
+
+class Restored:
+    """A scratch database that holds an archive. notes: what an operator should know."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.notes: list[str] = []
+
+
+class PostgresDatabase:
+    """One PostgreSQL database, there or still to be restored."""
+
+    def __init__(self, target: Target, pg_bin: str = "", maintenance: str = "postgres") -> None:
+        self.target, self.pg_bin, self.maintenance = target, pg_bin, maintenance
+
+    @property
+    def name(self) -> str:
+        return self.target.database
+
+    @contextmanager
+    def locked(self) -> Iterator["LockedPostgres"]:
+        """The database while nothing else backs it up or restores it. Raises BackupBusy where something does.
+
+        The lock is the server's, in the maintenance database, and ends with the connection: a killed process frees it.
+        """
+        with Loop() as loop, Session(loop, self.target.named(self.maintenance)) as session:
+            lock = int.from_bytes(hashlib.sha256(f"cashflow backup {self.name}".encode()).digest()[:8], "big", signed=True)
+            if not session.value("SELECT pg_try_advisory_lock($1)", lock):
+                raise BackupBusy(f"another backup or restore of {self.name!r} is running")
+            yield LockedPostgres(self, loop, session)
+
+
+class LockedPostgres:
+    """A database that no other backup or restore touches. session: on the maintenance database; it holds the lock."""
+
+    def __init__(self, database: PostgresDatabase, loop: Loop, session: Session) -> None:
+        self.target, self.pg_bin, self.loop, self.session = database.target, database.pg_bin, loop, session
+
+    @property
+    def name(self) -> str:
+        return self.target.database
+
+    def server_major(self) -> int:
+        return int(self.session.value("SELECT current_setting('server_version_num')::int / 10000"))
+
+    @contextmanager
+    def dump(self) -> Iterator[Dump]:
+        """A dump of the database and what it holds, of one moment. Raises ClientTooOld before it begins."""
+        pg_dump = client("pg_dump", self.server_major(), self.pg_bin)
+        version = self.session.value("SELECT current_setting('server_version')")
+        with Session(self.loop, self.target) as reader:
+            reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            snapshot = reader.value("SELECT pg_export_snapshot()")
+            dump = Dump(version, pg_dump.shown)
+            before = sequences(reader)
+            command = [pg_dump.path, "--format=custom", f"--snapshot={snapshot}"]
+
+            def chunks() -> Iterator[bytes]:
+                yield from output(command, self.target)
+                after = sequences(reader)
+                dump.contents = Contents(
+                    tables=tables(reader),
+                    sequences={name: (at, after.get(name, at)) for name, at in before.items()},
+                    names=names(reader),
+                    properties=properties(reader),
+                )
+
+            dump.chunks = chunks()
+            yield dump
+
+    def still_locked(self) -> None:
+        """Raises BackupError where the connection that holds the lock was lost on the way."""
+        self.session.value("SELECT 1")
+
+    def exists(self, name: str) -> bool:
+        return bool(self.session.value("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name))
+
+    def beside(self, word: str) -> str:
+        """A name for a database beside this one, such as app_restore_20261125010203."""
+        tail = f"_{word}_{moment():%Y%m%d%H%M%S}"
+        return self.name.encode()[: MAX_NAME - len(tail)].decode(errors="ignore") + tail
+
+    def found_beside(self, word: str) -> list[str]:
+        """The databases of that form that are there, oldest first."""
+        form = re.compile(re.escape(self.beside(word)[:-14]) + r"\d{14}")
+        rows = self.session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")
+        return [row["datname"] for row in rows if form.fullmatch(row["datname"])]
+
+    def drop(self, name: str) -> None:
+        self.session.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
+
+    @contextmanager
+    def scratch(self, word: str) -> Iterator[Restored]:
+        """A name for a scratch database, which is dropped with the block unless it was renamed by then.
+
+        What a killed process left behind of the kind is dropped first.
+        """
+        for name in self.found_beside(word):
+            self.drop(name)
+        restored = Restored(self.beside(word))
+        try:
+            yield restored
+        finally:
+            with suppress(BackupError):  # a server that went away keeps it; the next run drops it
+                self.drop(restored.name)
+
+    def create(self, restored: Restored, like: Properties | None) -> None:
+        """Makes the scratch database with the encoding, locale and settings of the one that was backed up."""
+        made = f"CREATE DATABASE {quoted(restored.name)} TEMPLATE template0"
+        if like is None:
+            self.session.execute(made)
+            return
+        same = f" ENCODING {literal(like.encoding)} LC_COLLATE {literal(like.collate)} LC_CTYPE {literal(like.ctype)}"
+        if like.provider != "c" and like.locale:
+            provider, option = {"i": ("icu", "ICU_LOCALE"), "b": ("builtin", "BUILTIN_LOCALE")}[like.provider]
+            same += f" LOCALE_PROVIDER {provider} {option} {literal(like.locale)}"
+        try:
+            self.session.execute(made + same)
+        except BackupError as error:
+            restored.notes.append(f"the locale is this server's default, since the former one cannot be had: {error}")
+            self.session.execute(f"{made} ENCODING {literal(like.encoding)}")
+        for setting in like.settings:
+            name, _, value = setting.partition("=")
+            # Lists are kept as SQL writes them; any other value is one literal.
+            shown = value if name in {"search_path", "temp_tablespaces", "DateStyle"} else literal(value)
+            self.session.execute(f"ALTER DATABASE {quoted(restored.name)} SET {quoted(name)} TO {shown}")
+
+    def fill(self, restored: Restored, chunks: Iterable[bytes], manifest: Manifest, contents: Contents) -> None:
+        """Restores an archive into the scratch database, in one transaction and to the first error."""
+        made_by = int(manifest.client_version.partition(".")[0])
+        pg_restore = client("pg_restore", max(made_by, self.server_major()), self.pg_bin)
+        command = [pg_restore.path, "--single-transaction", "--exit-on-error"]
+        roles = contents.properties.roles if contents.properties else []
+        have = {row["rolname"] for row in self.session.rows("SELECT rolname::text FROM pg_roles")}
+        absent = [role for role in roles if role not in have]
+        if absent:
+            command += ["--no-owner", "--no-privileges"]
+            restored.notes.append(f"owners and privileges are {self.target.user}'s: no role {', '.join(absent)} here")
+        self.create(restored, contents.properties)
+        fed(command, self.target.named(restored.name), chunks)
+
+    def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> None:
+        """Runs a plain SQL archive into the scratch database, in one transaction and to the first error."""
+        psql = client("psql", self.server_major(), self.pg_bin)
+        self.create(restored, None)
+        command = [psql.path, "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+        fed(command, self.target.named(restored.name), chunks)
+
+    def compare(self, restored: Restored, contents: Contents) -> None:
+        """Raises ContentsDiffer where the scratch database is not what was backed up."""
+        with Session(self.loop, self.target.named(restored.name)) as session:
+            found = differences(contents, session)
+        if found:
+            raise ContentsDiffer(found)
+
+    def counted(self, restored: Restored) -> int:
+        """How many rows the tables of the scratch database have together."""
+        with Session(self.loop, self.target.named(restored.name)) as session:
+            return sum(mark.rows for mark in tables(session).values())
+
+    def swap(self, restored: Restored) -> str | None:
+        """The name that the live database has now that the scratch database took its place; none if there was none.
+
+        Renaming locks the live database against new connections; those it has are ended meanwhile.
+        """
+        former = self.beside("before") if self.exists(self.name) else None
+        for attempt in range(1, RENAME_ATTEMPTS + 1):
+            try:
+                self.loop.run(self.renamed(restored.name, former))
+                return former
+            except BackupError as error:
+                # Somebody who connected just before the lock was taken; it is ended in the next round.
+                if attempt == RENAME_ATTEMPTS or not isinstance(error.__cause__, asyncpg.ObjectInUseError):
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    async def renamed(self, scratch: str, former: str | None) -> None:
+        """Swaps the names in one transaction, while a second connection ends those of the live database."""
+        statements = [f"ALTER DATABASE {quoted(scratch)} RENAME TO {quoted(self.name)}"]
+        if former is not None:
+            statements.insert(0, f"ALTER DATABASE {quoted(self.name)} RENAME TO {quoted(former)}")
+        renaming = await connected(self.session.target)
+        try:
+            ending = asyncio.create_task(self.end_connections())
+            try:
+                async with renaming.transaction():
+                    for statement in statements:
+                        await renaming.execute(statement)
+            finally:
+                ending.cancel()
+                with suppress(asyncio.CancelledError):
+                    await ending
+        finally:
+            await renaming.close(timeout=5)
+
+    async def end_connections(self) -> None:
+        """Ends the connections of the live database again and again until it is cancelled."""
+        connection = await connected(self.session.target)
+        try:
+            while True:
+                await connection.execute(TERMINATE.replace("$1", literal(self.name)))
+                await asyncio.sleep(0.1)
+        finally:
+            connection.terminate()
