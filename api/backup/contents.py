@@ -44,12 +44,15 @@ SELECT count(*) AS rows, coalesce(sum(('x' || left(h, 16))::bit(64)::bigint), 0)
 FROM (SELECT encode(sha256(convert_to(cashflow_row::text, 'UTF8')), 'hex') AS h FROM ONLY {table} AS cashflow_row) AS r"""
 PROPERTIES = """
 SELECT pg_encoding_to_char(encoding) AS encoding, datcollate, datctype, pg_get_userbyid(datdba) AS owner,
-       to_jsonb(d) ->> 'datlocprovider' AS provider,
+       datacl IS NOT NULL AS granted, to_jsonb(d) ->> 'datlocprovider' AS provider,
        coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale') AS locale
 FROM pg_database d WHERE datname = current_database()"""
 SETTINGS = """
 SELECT unnest(setconfig) AS setting FROM pg_db_role_setting
 WHERE setrole = 0 AND setdatabase = (SELECT oid FROM pg_database WHERE datname = current_database()) ORDER BY 1"""
+GRANTS = """
+SELECT CASE a.grantee WHEN 0 THEN '' ELSE pg_get_userbyid(a.grantee) END AS role, a.privilege_type AS privilege
+FROM pg_database d, aclexplode(d.datacl) a WHERE d.datname = current_database() AND a.grantee <> d.datdba ORDER BY 1, 2"""
 # Everybody who owns something or was granted something; the dump names them.
 ROLES = f"""
 SELECT DISTINCT pg_get_userbyid(role) AS name FROM (
@@ -107,6 +110,7 @@ def properties(session: Session) -> Properties:
         owner=row["owner"],
         settings=[one["setting"] for one in session.rows(SETTINGS)],
         roles=[one["name"] for one in session.rows(ROLES)],
+        grants=[(one["role"], one["privilege"]) for one in session.rows(GRANTS)] if row["granted"] else None,
     )
 
 

@@ -36,7 +36,11 @@ class Names(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Properties(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What a PostgreSQL database has beside its contents, and the dump does not carry."""
+    """What a PostgreSQL database has beside its contents, and the dump does not carry.
+
+    roles: whom the dump names as owner or grantee. grants: (role, privilege) on the database, role blank for PUBLIC;
+    none where they were never changed.
+    """
 
     encoding: str
     provider: str
@@ -46,6 +50,7 @@ class Properties(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     owner: str
     settings: list[str]
     roles: list[str]
+    grants: list[tuple[str, str]] | None
 
 
 class Inventory(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -117,9 +122,13 @@ def parsed(raw: bytes, key: str) -> Manifest:
 
 
 def key_for(database: str, when: datetime) -> str:
-    """The key of a backup begun at `when`; characters that a store may not take are written as =XX."""
-    shown = "".join(c if PLAIN.fullmatch(c) else "".join(f"={b:02X}" for b in c.encode()) for c in database)
-    return f"{FOLDER}db_backup_{shown}_{when.astimezone(UTC):%Y%m%d%H%M%S}.dump"
+    """The key of a backup begun at `when`; bytes that a store may not take are written as =XX."""
+    return f"{FOLDER}db_backup_{shown(database)}_{when.astimezone(UTC):%Y%m%d%H%M%S}.dump"
+
+
+def shown(database: str) -> str:
+    """A database's name as keys have it."""
+    return "".join(c if PLAIN.fullmatch(c) else "".join(f"={b:02X}" for b in c.encode()) for c in database)
 
 
 def database_of(key: str) -> str:
@@ -128,8 +137,7 @@ def database_of(key: str) -> str:
     if not found:
         expected = f"{FOLDER}db_backup_{{database}}_{{YYYYMMDDHHMMSS}}.dump"
         raise BackupError(f"the backup key is {key!r}; expected {expected}")
-    shown = re.sub(r"(?:=[0-9A-F]{2})+", lambda m: bytes.fromhex(m[0].replace("=", "")).decode(), found[1])
-    return shown
+    return re.sub(r"(?:=[0-9A-F]{2})+", lambda m: bytes.fromhex(m[0].replace("=", "")).decode(errors="replace"), found[1])
 
 
 def moment() -> datetime:

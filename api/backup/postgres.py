@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Literal
 
 import asyncpg
 
@@ -21,26 +22,32 @@ from api.backup.manifest import Contents, Manifest, Properties, moment
 from api.backup.session import Loop, Session, connected, literal, quoted
 
 MAX_NAME = 63
+LISTS = {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "DateStyle"}
 RENAME_ATTEMPTS = 5
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND pid <> pg_backend_pid()"
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
 
 
 class Dump:
     """A dump under way: `chunks` streams it; after the last of them `contents` is what the database held."""
 
-    kind = "postgresql"
-
-    def __init__(self, server_version: str, client_version: str) -> None:
-        self.server_version, self.client_version = server_version, client_version
+    def __init__(self, kind: Literal["postgresql", "sqlite"], server_version: str, client_version: str) -> None:
+        self.kind, self.server_version, self.client_version = kind, server_version, client_version
         self.chunks: Iterator[bytes] = iter(())
         self.contents: Contents | None = None
 
+    def held(self) -> Contents:
+        """What the database held, known when the dump has been read to its end."""
+        if self.contents is None:
+            raise AssertionError("the dump was not read to its end")
+        return self.contents
+
 
 class Restored:
-    """A scratch database that holds an archive. notes: what an operator should know."""
+    """A scratch database that holds an archive. owner: whose it becomes. notes: what an operator should know."""
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.owner: str | None = None
         self.notes: list[str] = []
 
 
@@ -70,6 +77,8 @@ class PostgresDatabase:
 class LockedPostgres:
     """A database that no other backup or restore touches. session: on the maintenance database; it holds the lock."""
 
+    kind = "postgresql"
+
     def __init__(self, database: PostgresDatabase, loop: Loop, session: Session) -> None:
         self.target, self.pg_bin, self.loop, self.session = database.target, database.pg_bin, loop, session
 
@@ -88,7 +97,7 @@ class LockedPostgres:
         with Session(self.loop, self.target) as reader:
             reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             snapshot = reader.value("SELECT pg_export_snapshot()")
-            dump = Dump(version, pg_dump.shown)
+            dump = Dump("postgresql", version, pg_dump.shown)
             before = sequences(reader)
             command = [pg_dump.path, "--format=custom", f"--snapshot={snapshot}"]
 
@@ -156,11 +165,25 @@ class LockedPostgres:
         except BackupError as error:
             restored.notes.append(f"the locale is this server's default, since the former one cannot be had: {error}")
             self.session.execute(f"{made} ENCODING {literal(like.encoding)}")
+
+    def dress(self, restored: Restored, like: Properties, have: set[str]) -> None:
+        """Gives the scratch database the settings and privileges of the one that was backed up."""
+        name = quoted(restored.name)
         for setting in like.settings:
-            name, _, value = setting.partition("=")
+            option, _, value = setting.partition("=")
             # Lists are kept as SQL writes them; any other value is one literal.
-            shown = value if name in {"search_path", "temp_tablespaces", "DateStyle"} else literal(value)
-            self.session.execute(f"ALTER DATABASE {quoted(restored.name)} SET {quoted(name)} TO {shown}")
+            shown = value if option in LISTS else literal(value)
+            self.session.execute(f"ALTER DATABASE {name} SET {quoted(option)} TO {shown}")
+        if like.grants is not None:
+            self.session.execute(f"REVOKE ALL ON DATABASE {name} FROM PUBLIC")
+            for role, privilege in like.grants:
+                if not role or role in have:
+                    whom = quoted(role) if role else "PUBLIC"
+                    self.session.execute(f"GRANT {privilege} ON DATABASE {name} TO {whom}")
+        if like.owner in have and self.session.value("SELECT pg_has_role($1, 'MEMBER')", like.owner):
+            restored.owner = like.owner
+        else:
+            restored.notes.append(f"the database belongs to {self.target.user}; it was {like.owner}'s")
 
     def fill(self, restored: Restored, chunks: Iterable[bytes], manifest: Manifest, contents: Contents) -> None:
         """Restores an archive into the scratch database, in one transaction and to the first error."""
@@ -175,6 +198,8 @@ class LockedPostgres:
             restored.notes.append(f"owners and privileges are {self.target.user}'s: no role {', '.join(absent)} here")
         self.create(restored, contents.properties)
         fed(command, self.target.named(restored.name), chunks)
+        if contents.properties:
+            self.dress(restored, contents.properties, have)
 
     def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> None:
         """Runs a plain SQL archive into the scratch database, in one transaction and to the first error."""
@@ -203,7 +228,7 @@ class LockedPostgres:
         former = self.beside("before") if self.exists(self.name) else None
         for attempt in range(1, RENAME_ATTEMPTS + 1):
             try:
-                self.loop.run(self.renamed(restored.name, former))
+                self.loop.run(self.renamed(restored, former))
                 return former
             except BackupError as error:
                 # Somebody who connected just before the lock was taken; it is ended in the next round.
@@ -211,9 +236,11 @@ class LockedPostgres:
                     raise
         raise AssertionError("the last attempt returns or raises")
 
-    async def renamed(self, scratch: str, former: str | None) -> None:
+    async def renamed(self, restored: Restored, former: str | None) -> None:
         """Swaps the names in one transaction, while a second connection ends those of the live database."""
-        statements = [f"ALTER DATABASE {quoted(scratch)} RENAME TO {quoted(self.name)}"]
+        statements = [f"ALTER DATABASE {quoted(restored.name)} RENAME TO {quoted(self.name)}"]
+        if restored.owner is not None:
+            statements.append(f"ALTER DATABASE {quoted(self.name)} OWNER TO {quoted(restored.owner)}")
         if former is not None:
             statements.insert(0, f"ALTER DATABASE {quoted(self.name)} RENAME TO {quoted(former)}")
         renaming = await connected(self.session.target)
@@ -235,7 +262,7 @@ class LockedPostgres:
         connection = await connected(self.session.target)
         try:
             while True:
-                await connection.execute(TERMINATE.replace("$1", literal(self.name)))
+                await connection.fetch(TERMINATE, self.name)
                 await asyncio.sleep(0.1)
         finally:
             connection.terminate()

@@ -1,0 +1,311 @@
+"""Backups from beginning to end: make, list, verify, restore, prune, drill.
+
+A backup exists from the moment its manifest does, and its manifest is written after the stored archive was read back
+whole. A restore reads the whole archive before it touches a database, and touches the live database last.
+"""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Literal
+
+import msgspec
+
+from api import metrics
+from api.backup import archive, inventory, plain, status
+from api.backup.errors import ArchiveDamaged, BackupBusy, BackupError, ContentsDiffer, NoSuchBackup
+from api.backup.manifest import Check, Contents, Manifest, moment, shown
+from api.backup.places import backup_store, database_from, keys_from, object_store, retention_from
+from api.backup.postgres import LockedPostgres, PostgresDatabase, Restored
+from api.backup.records import BackupRecord, DrillReport, PruneReport, RestoreReport, VerifyReport, record_of
+from api.backup.retention import Candidate, Retention, kept
+from api.backup.sqlite import LockedSqlite, SqliteDatabase
+from api.backup.status import Status
+from api.backup.vault import Vault, list_key
+from api.settings import Settings
+from api.storage.objects import MissingObject, StoreError
+
+logger = logging.getLogger("api.backup")
+Database = PostgresDatabase | SqliteDatabase
+Locked = LockedPostgres | LockedSqlite
+
+
+class BackupManager:
+    """Backups of the configured database, or of another. settings: from the environment by default.
+
+    Every method blocks, for minutes where databases are large; async callers use a thread. Arguments that name a
+    database default to the configured one. What goes wrong is a BackupError.
+    """
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings if settings is not None else Settings.from_env()
+        self.keys = keys_from(self.settings)
+        with translated():
+            self.store = backup_store(self.settings)
+            self.objects = object_store(self.settings)
+        self.vault = Vault(self.store)
+
+    def database(
+        self,
+        db_name: str | None = None,
+        db_user: str | None = None,
+        db_password: str | None = None,
+        db_host: str | None = None,
+        db_port: int | None = None,
+    ) -> Database:
+        """The database that the arguments name."""
+        return database_from(self.settings, db_name, db_user, db_password, db_host, db_port)
+
+    def backup_database(
+        self,
+        db_name: str | None = None,
+        db_user: str | None = None,
+        db_password: str | None = None,
+        db_host: str | None = None,
+        db_port: int | None = None,
+    ) -> BackupRecord:
+        """The backup that was made, and read back whole.
+
+        Raises BackupBusy where one is running, ClientTooOld before anything is stored. After any error no backup of
+        this run exists.
+        """
+        database = self.database(db_name, db_user, db_password, db_host, db_port)
+        started = time.monotonic()
+        with self.counted(database.name, started), translated(), database.locked() as locked:
+            for key in self.vault.clear(database.name):
+                logger.warning("removed what a backup that was killed had left", extra={"key": key})
+            manifest = self.made(locked, started)
+            self.vault.note(manifest.key, check := Check(at=moment(), how="verify", sound=True))
+        record = record_of(manifest, check)
+        logger.info("backup made", extra={"key": record.key, "bytes": record.size, "seconds": record.seconds})
+        metrics.record_backup(record.database, True, record.seconds, record.size)
+        outcome = {"key": record.key, "ended": moment(), "size": record.size, "seconds": record.seconds}
+        status.succeeded(self.store, shown(record.database), **outcome)
+        return record
+
+    def made(self, locked: Locked, started: float) -> Manifest:
+        """The manifest of a new backup, written after everything else."""
+        with locked.dump() as dump:
+            former = max(self.vault.manifests(locked.name), key=lambda one: one.created, default=None)
+            key, created = self.vault.begin(locked.name, moment())
+            try:
+                data_key = self.keys.fresh(key)
+                stored = archive.write(self.store, key, dump.chunks, data_key)
+                contents = self.with_objects(dump.held(), locked.name, key, former)
+                archive.check(self.store, key, stored.sha256, self.keys)
+                locked.still_locked()
+                manifest = Manifest(
+                    key=key,
+                    kind=dump.kind,
+                    database=locked.name,
+                    created=created,
+                    seconds=round(time.monotonic() - started, 3),
+                    size=stored.size,
+                    sha256=stored.sha256,
+                    server_version=dump.server_version,
+                    client_version=dump.client_version,
+                    key_id=data_key.key_id,
+                    wrapped=data_key.wrapped,
+                ).with_contents(contents, data_key)
+                self.vault.finish(manifest)
+            except BaseException:
+                with suppress(StoreError):  # what remains, the next run removes
+                    self.vault.discard(key)
+                raise
+        return manifest
+
+    def with_objects(self, contents: Contents, database: str, key: str, former: Manifest | None) -> Contents:
+        """The contents with the inventory of tapes and results, whose new ones are copied."""
+        before = inventory.readable(self.store, former, self.keys)
+        taken = inventory.taken(self.objects, self.store, list_key(key), self.keys, before, shown(database))
+        return msgspec.structs.replace(contents, inventory=taken)
+
+    def list_backups(self, db_name: str | None = None) -> list[BackupRecord]:
+        """The backups in the store, newest first; of one database where one is named."""
+        with translated():
+            found = [record_of(one, self.vault.check(one.key)) for one in self.vault.manifests(db_name)]
+        return sorted(found, key=lambda record: (record.created, record.key), reverse=True)
+
+    def newest(self, db_name: str | None = None) -> BackupRecord:
+        """The newest backup of a database, of the configured one by default. Raises NoSuchBackup."""
+        name = db_name if db_name is not None else self.database().name
+        found = self.list_backups(name)
+        if not found:
+            raise NoSuchBackup(f"there is no backup of {name!r}")
+        return found[0]
+
+    def verify_backup(self, backup_key: str) -> VerifyReport:
+        """What an archive holds, which was read whole and is what was written. No database is needed.
+
+        Raises NoSuchBackup, KeyMissing, and ArchiveDamaged for anything that is not as it was.
+        """
+        with translated():
+            return self.verified(backup_key)[0]
+
+    def verified(self, key: str) -> tuple[VerifyReport, Manifest | None, Contents | None]:
+        """The report on an archive, its manifest and its contents; none of a plain SQL archive."""
+        if key.endswith(".sql"):
+            try:
+                cannot = plain.checked(self.store.get_stream(key), key)
+            except MissingObject as error:
+                raise NoSuchBackup(f"there is no archive {key!r}") from error
+            info = self.store.head(key)
+            return VerifyReport(key=key, size=info.size if info else 0, cannot_tell=cannot), None, None
+        manifest = self.vault.manifest(key)
+        with self.noted(key, "verify"):
+            contents = manifest.contents(self.keys)
+            archive.check(self.store, key, manifest.sha256, self.keys)
+            missing = inventory.uncopied(self.store, contents.inventory, self.keys, shown(manifest.database))
+        report = VerifyReport(
+            key=key,
+            size=manifest.size,
+            tables=len(contents.tables),
+            rows=rows_of(contents),
+            objects=contents.inventory.objects if contents.inventory else 0,
+            missing_objects=missing,
+        )
+        return report, manifest, contents
+
+    def restore_database(
+        self,
+        backup_key: str,
+        db_name: str | None = None,
+        db_user: str | None = None,
+        db_password: str | None = None,
+        db_host: str | None = None,
+        db_port: int | None = None,
+        *,
+        drop_old: bool = False,
+    ) -> RestoreReport:
+        """The database, restored from a backup and put in place of the one of its name.
+
+        The archive is read whole first; it is restored into a scratch database, which is compared with what was backed
+        up; then the names are swapped. The replaced database is kept under another name unless drop_old is set. Until
+        the swap the live database is not touched; after an error it is what it was, and the restore can be run again.
+        """
+        database = self.database(db_name, db_user, db_password, db_host, db_port)
+        started = time.monotonic()
+        with translated():
+            report, manifest, contents = self.verified(backup_key)
+            with database.locked() as locked, locked.scratch("restore") as scratch:
+                rows = self.filled(locked, scratch, manifest, contents, backup_key)
+                objects = inventory.brought_back(self.objects, self.store, contents and contents.inventory, self.keys)
+                former = locked.swap(scratch)
+                if drop_old and former is not None:
+                    locked.drop(former)
+                restored = RestoreReport(
+                    key=backup_key,
+                    database=locked.name,
+                    tables=report.tables,
+                    rows=rows,
+                    seconds=round(time.monotonic() - started, 3),
+                    former=None if drop_old else former,
+                    kept=[name for name in locked.found_beside("before") if name != former],
+                    objects=objects,
+                    notes=scratch.notes + ([report.cannot_tell] if report.cannot_tell else []),
+                )
+            if manifest is not None:
+                self.vault.note(backup_key, Check(at=moment(), how="restore", sound=True))
+        logger.info("backup restored", extra={"key": backup_key, "rows": rows, "seconds": restored.seconds})
+        return restored
+
+    def filled(
+        self, locked: Locked, scratch: Restored, manifest: Manifest | None, contents: Contents | None, key: str
+    ) -> int:
+        """How many rows the scratch database has, now that it holds the archive and is what was backed up."""
+        if manifest is None or contents is None:
+            locked.fill_plain(scratch, plain.guarded(self.store.get_stream(key), key))
+            return locked.counted(scratch)
+        if manifest.kind != locked.kind:
+            raise BackupError(f"{key} is of {manifest.kind}; the database to restore is of {locked.kind}")
+        locked.fill(scratch, archive.read(self.store, key, manifest.sha256, self.keys), manifest, contents)
+        locked.compare(scratch, contents)
+        return rows_of(contents)
+
+    def drill(self, backup_key: str | None = None, db_name: str | None = None) -> DrillReport:
+        """The newest backup, or the one named, restored beside the live database, compared and dropped again."""
+        database = self.database(db_name)
+        started = time.monotonic()
+        passed = False
+        try:
+            with translated():
+                key = backup_key or self.newest(database.name).key
+                report, manifest, contents = self.verified(key)
+                with database.locked() as locked, locked.scratch("drill") as scratch, self.noted(key, "drill"):
+                    rows = self.filled(locked, scratch, manifest, contents, key)
+            passed = True
+        finally:
+            metrics.set_last_drill(database.name, passed, time.time())
+            status.drilled(self.store, shown(database.name), moment(), passed)
+        seconds = round(time.monotonic() - started, 3)
+        logger.info("restore drill passed", extra={"key": key, "rows": rows, "seconds": seconds})
+        return DrillReport(key=key, tables=report.tables, rows=rows, seconds=seconds, notes=scratch.notes)
+
+    def prune(self, db_name: str | None = None, retention: Retention | None = None) -> PruneReport:
+        """What was kept and what deleted. The newest backup and the newest sound one are always kept."""
+        database = self.database(db_name)
+        with translated(), database.locked() as locked:
+            self.vault.clear(locked.name)
+            manifests = {one.key: one for one in self.vault.manifests(locked.name)}
+            checks = {key: self.vault.check(key) for key in manifests}
+            candidates = [
+                Candidate(one.created, key, check.sound if (check := checks[key]) else None)
+                for key, one in manifests.items()
+            ]
+            keep = kept(candidates, retention or retention_from(self.settings))
+            deleted = [key for key in manifests if key not in keep]
+            for key in deleted:
+                self.vault.discard(key)
+            copies = inventory.unlisted_deleted(
+                self.store, shown(locked.name), [manifests[key] for key in sorted(keep)], self.keys
+            )
+        logger.info("backups pruned", extra={"kept": len(keep), "deleted": len(deleted), "copies": copies})
+        return PruneReport(kept=sorted(keep), deleted=deleted, copies=copies)
+
+    def status(self, db_name: str | None = None) -> Status:
+        """How backups of a database went lately, for /health and /metrics; also told to the metrics of this process."""
+        name = db_name if db_name is not None else self.database().name
+        with translated():
+            found = status.read(self.store, shown(name))
+        if found.ended is not None:
+            metrics.set_last_backup(name, found.ended.timestamp(), found.size, found.seconds)
+        if found.drilled is not None:
+            metrics.set_last_drill(name, bool(found.drill_passed), found.drilled.timestamp())
+        return found
+
+    @contextmanager
+    def counted(self, database: str, started: float) -> Iterator[None]:
+        """Counts, logs and keeps a failure of the block; that another backup is running is none."""
+        try:
+            yield
+        except BackupBusy:
+            raise
+        except Exception as error:
+            metrics.record_backup(database, False, time.monotonic() - started)
+            logger.error("backup failed", extra={"database": database, "reason": str(error)})
+            status.failed(self.store, shown(database), moment(), str(error))
+            raise
+
+    @contextmanager
+    def noted(self, key: str, how: Literal["verify", "drill"]) -> Iterator[None]:
+        """Keeps whether a backup was found sound. A store, key or database that is away says nothing of the backup."""
+        try:
+            yield
+        except (ArchiveDamaged, ContentsDiffer) as error:
+            self.vault.note(key, Check(at=moment(), how=how, sound=False, detail=str(error)[: status.REASON]))
+            raise
+        self.vault.note(key, Check(at=moment(), how=how, sound=True))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises BackupError for what the store raises."""
+    try:
+        yield
+    except StoreError as error:
+        raise BackupError(f"the store of backups: {error}") from error
+
+
+def rows_of(contents: Contents) -> int:
+    return sum(mark.rows for mark in contents.tables.values())

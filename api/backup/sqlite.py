@@ -1,0 +1,173 @@
+"""Copies of the SQLite default, taken and put back through SQLite's online backup interface.
+
+A copy is of one moment while the service goes on writing. It passes through a file in a folder of its own, since the
+interface writes pages in any order. A restore is copied into the live file by the same interface, which is one
+transaction: a killed restore is rolled back by whoever opens the file next, and the connections of a running service
+see the restored contents.
+"""
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from api.backup.contents import digest_of
+from api.backup.errors import BackupBusy, BackupError, ContentsDiffer
+from api.backup.manifest import Contents, Manifest, TableMark, moment
+from api.backup.postgres import Dump, Restored
+
+PIECE = 1024 * 1024
+PAGES = 1024
+BUSY_SECONDS = 60
+
+
+class SqliteDatabase:
+    """One SQLite database file, there or still to be restored."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @contextmanager
+    def locked(self) -> Iterator["LockedSqlite"]:
+        """The database while nothing else backs it up or restores it. Raises BackupBusy where something does."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with Path(f"{self.path}.backup-lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise BackupBusy(f"another backup or restore of {str(self.path)!r} is running") from error
+            yield LockedSqlite(self.path)
+
+
+class LockedSqlite:
+    """A database file that no other backup or restore touches."""
+
+    kind = "sqlite"
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def name(self) -> str:
+        return self.path.stem
+
+    @contextmanager
+    def dump(self) -> Iterator[Dump]:
+        """A copy of the database and what it holds, of one moment."""
+        if not self.path.is_file():
+            raise BackupError(f"there is no database at {str(self.path)!r}")
+        with tempfile.TemporaryDirectory(prefix="cashflow-backup-", dir=self.path.parent) as folder:
+            copy = Path(folder) / "copy.db"
+            with translated(), closing(opened(self.path)) as live, closing(opened(copy)) as target:
+                live.backup(target, pages=PAGES)
+                # In the mode of the live file the copy would need files beside it.
+                target.execute("PRAGMA journal_mode = DELETE")
+            dump = Dump("sqlite", sqlite3.sqlite_version, sqlite3.sqlite_version)
+            with translated():
+                dump.contents = contents_of(copy)
+            dump.chunks = pieces(copy)
+            yield dump
+
+    def still_locked(self) -> None:
+        """The lock is the process's own and cannot be lost."""
+
+    @contextmanager
+    def scratch(self, word: str) -> Iterator[Restored]:
+        """The path of a scratch database, removed with the block."""
+        with tempfile.TemporaryDirectory(prefix=f"cashflow-{word}-", dir=self.path.parent) as folder:
+            yield Restored(str(Path(folder) / "scratch.db"))
+
+    def fill(self, restored: Restored, chunks: Iterable[bytes], manifest: Manifest, contents: Contents) -> None:
+        """Writes the archived file."""
+        with Path(restored.name).open("wb") as out:
+            for chunk in chunks:
+                out.write(chunk)
+
+    def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> None:
+        raise BackupError("plain .sql archives are restored into PostgreSQL; DATABASE_URL names an SQLite file")
+
+    def counted(self, restored: Restored) -> int:
+        """How many rows the tables of the scratch database have together."""
+        return sum(mark.rows for mark in contents_of(Path(restored.name)).tables.values())
+
+    def compare(self, restored: Restored, contents: Contents) -> None:
+        """Raises ContentsDiffer where the scratch database is damaged or not what was backed up."""
+        with translated():
+            with closing(opened(Path(restored.name))) as connection:
+                found = [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
+            now = contents_of(Path(restored.name))
+        for name in sorted(contents.tables.keys() | now.tables.keys()):
+            if contents.tables.get(name) != now.tables.get(name):
+                found.append(f"table {name} is not what it was")
+        if contents.names != now.names:
+            found.append("tables, indexes, triggers or views are not what they were")
+        if found:
+            raise ContentsDiffer(found)
+
+    def swap(self, restored: Restored) -> str | None:
+        """The copy of what the live file held, now that the restored contents are in it; none if there was no file."""
+        former = None
+        with translated():
+            if self.path.exists():
+                former = f"{self.path}.before_{moment():%Y%m%d%H%M%S}"
+                with closing(opened(self.path)) as live, closing(opened(Path(former))) as kept:
+                    live.backup(kept, pages=PAGES)
+            with closing(opened(Path(restored.name))) as scratch, closing(opened(self.path)) as live:
+                scratch.backup(live)
+        return former
+
+    def drop(self, name: str) -> None:
+        Path(name).unlink(missing_ok=True)
+
+    def found_beside(self, word: str) -> list[str]:
+        """What earlier restores kept."""
+        return sorted(str(found) for found in self.path.parent.glob(f"{self.path.name}.{word}_*"))
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises BackupError for what SQLite raises."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise BackupError(f"SQLite refuses: {error}") from error
+
+
+def opened(path: Path) -> sqlite3.Connection:
+    """A connection to a file, which is readable by its owner alone if it is made now."""
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def pieces(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(PIECE):
+            yield piece
+
+
+def contents_of(path: Path) -> Contents:
+    """What an SQLite database holds; each table's mark is the sum of the SHA-256 of its rows."""
+    with closing(opened(path)) as connection:
+        schema = list(connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_master"))
+        marks = {}
+        for kind, name, sql in schema:
+            if kind == "table" and not sql.upper().startswith("CREATE VIRTUAL"):
+                marks[name] = mark_of(connection, name)
+        return Contents(tables=marks, names={"schema": digest_of("\t".join(row) for row in schema)})
+
+
+def mark_of(connection: sqlite3.Connection, table: str) -> TableMark:
+    shown = '"' + table.replace('"', '""') + '"'
+    rows, total = 0, 0
+    for row in connection.execute(f"SELECT * FROM {shown}"):
+        rows += 1
+        total += int.from_bytes(hashlib.sha256(repr(row).encode()).digest()[:16], "big")
+    return TableMark(rows, str(total))
