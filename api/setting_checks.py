@@ -38,7 +38,7 @@ HOST = re.compile(r"(\*\.)?[a-z0-9.-]+|\[[0-9a-f:]+\]")
 def faults(settings: "Settings") -> list[str]:
     """Every fault of the settings, with what is expected instead."""
     found = [*secret_faults(settings), *range_faults(settings), *list_faults(settings)]
-    found += [*storage_faults(settings), *file_faults(settings)]
+    found += [*storage_faults(settings), *backup_faults(settings), *file_faults(settings)]
     if settings.env == "production":
         found += production_faults(settings)
     return found
@@ -95,6 +95,13 @@ def storage_faults(settings: "Settings") -> Iterator[str]:
     size = len(settings.webhook_secret.encode())
     if 0 < size < MIN_SECRET_BYTES:
         yield f"WEBHOOK_SECRET has {size} bytes; expected at least {MIN_SECRET_BYTES} random bytes"
+
+
+def backup_faults(settings: "Settings") -> Iterator[str]:
+    """Numbers of backups to keep that are none."""
+    for name in ("backup_keep_daily", "backup_keep_weekly", "backup_keep_monthly"):
+        if getattr(settings, name) < 0:
+            yield f"{name.upper()} is {getattr(settings, name)}; expected a whole number of at least 0"
 
 
 def list_faults(settings: "Settings") -> Iterator[str]:

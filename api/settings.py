@@ -30,7 +30,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     object_store: blank for SQLite and a folder in state_dir. redis_url: blank for workers inside the service.
     worker_concurrency: shards at a time in a worker process. worker_memory_limit: bytes of one, 0 for no limit.
     run_lease_seconds: how long a worker may be silent before its shard goes to another. webhook_secret: signs
-    webhooks, blank refuses them.
+    webhooks, blank refuses them. backup_store: blank for a folder in state_dir. backup_encryption_keys: `id:base64`,
+    the first one current; blank in development makes one in state_dir. backup_kms_key_id: of KMS, used instead.
+    backup_maintenance_database: the one to connect to for locks and renames. pg_bin: folders of PostgreSQL's clients.
     """
 
     env: Literal["development", "production"] = "development"
@@ -80,6 +82,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_memory_limit: int = 4 * 1024 * 1024 * 1024
     run_lease_seconds: int = 30
     webhook_secret: str = ""
+    backup_store: str = ""
+    backup_encryption_keys: str = ""
+    backup_kms_key_id: str = ""
+    backup_keep_daily: int = 7
+    backup_keep_weekly: int = 5
+    backup_keep_monthly: int = 12
+    backup_maintenance_database: str = "postgres"
+    pg_bin: str = ""
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "Settings":
@@ -96,7 +106,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             try:
                 values[field.name] = msgspec.convert(parts(text, field.type), field.type, strict=False)
             except msgspec.ValidationError as error:
-                secret = any(word in field.name for word in ("secret", "url", "dsn"))
+                secret = any(word in field.name for word in ("secret", "url", "dsn", "keys"))
                 shown = "a value" if secret else repr(text)
                 problems.append(f"{field.name.upper()} is {shown}: {error}")
                 unread.add(field.name.upper())
@@ -143,15 +153,15 @@ def parts(text: str, kind: Any) -> Any:
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
-def development_secret(folder: Path) -> str:
-    """The secret kept in `folder`, made on first use; readable by its owner alone."""
-    path = folder / "jwt_secret"
+def development_secret(folder: Path, name: str = "jwt_secret") -> str:
+    """The secret kept in `folder` as the file `name`, made on first use; readable by its owner alone."""
+    path = folder / name
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # The folder ignores itself, so that no checkout can commit a secret.
         (folder / ".gitignore").write_text("*\n")
         # Written under another name and linked into place: two processes starting at once agree on one secret.
-        fresh = folder / f"jwt_secret.{secrets.token_hex(8)}"
+        fresh = folder / f"{name}.{secrets.token_hex(8)}"
         if not path.exists():
             with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
                 out.write(secrets.token_urlsafe(48))

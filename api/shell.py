@@ -23,6 +23,7 @@ from api.auth import issue_token
 from api.exposition import prepare
 from api.logging import configure
 from api.settings import Role, Settings, SettingsError
+from api.shell_backup import backup
 from api.shell_inputs import assumptions_from, described, mapping, percent, rows_of_file, speed
 from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
 from api.shell_service import migrate
@@ -288,6 +289,7 @@ def token(subject: str, hours: float, role: Role) -> None:
 
 
 main.add_command(migrate)
+main.add_command(backup)
 
 
 @main.command("fields")

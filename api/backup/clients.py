@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -152,20 +152,14 @@ def running(command: list[str], target: Target, *, feed: bool = False) -> Iterat
                 process.kill()
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
-                    close(pipe)
+                    with suppress(BrokenPipeError):  # it ended before it read everything; its exit code says why
+                        pipe.close()
             code = process.wait()
             listener.join()
             if process.stderr is not None:
                 process.stderr.close()
         if code:
             raise BackupError(f"{Path(command[0]).name} failed ({code}): {last_words(bytes(told), target)}")
-
-
-def close(pipe: object) -> None:
-    try:
-        pipe.close()  # type: ignore[attr-defined]
-    except BrokenPipeError:
-        pass  # the program ended before it read everything; its exit code says why
 
 
 def listen(process: subprocess.Popen[bytes], told: bytearray) -> None:
@@ -194,9 +188,8 @@ def fed(command: list[str], target: Target, chunks: Iterable[bytes]) -> None:
     """Runs a client program on chunks. Where a chunk cannot be had the program is killed, with all it had begun."""
     with running(command, target, feed=True) as process:
         assert process.stdin is not None
-        try:
-            for chunk in chunks:
+        for chunk in chunks:
+            try:
                 process.stdin.write(chunk)
-            process.stdin.close()
-        except BrokenPipeError:
-            pass  # the program ended before it read everything; its exit code says why
+            except BrokenPipeError:
+                break  # it ended before it read everything; its exit code says why

@@ -29,6 +29,7 @@ CHUNK = 1024 * 1024
 TAG = 16
 NONCE = 12
 MAX_HEADER = 16 * 1024
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError)
 
 
 class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -88,7 +89,7 @@ def opened(chunks: Iterable[bytes], name: str) -> tuple[Header, bytes, Iterator[
                 raise ArchiveDamaged(f"{name} has a header of {length} bytes; expected {MAX_HEADER} at most")
     try:
         header = msgspec.json.decode(held[fixed : fixed + length], type=Header)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ArchiveDamaged(f"{name} has a header that cannot be read") from error
 
     def following() -> Iterator[bytes]:

@@ -64,7 +64,9 @@ def readable(store: ObjectStore, former: Manifest | None, keys: Keys) -> Iterato
             yield from entries(store, former.contents(keys).inventory, keys)
 
 
-def copied(source: ObjectStore, store: ObjectStore, folder: str, keys: Keys, before: Iterator[Entry]) -> Iterator[Entry]:
+def copied(
+    source: ObjectStore, store: ObjectStore, folder: str, keys: Keys, before: Iterator[Entry]
+) -> Iterator[Entry]:
     """Every object of `source`, copied into the folder unless `before` lists it and its copy is there.
 
     Both are in order of keys, so that neither has to be held.

@@ -45,7 +45,9 @@ class Keys:
     def fresh(self, context: str) -> DataKey:
         """A new data key for the archive named `context`."""
         if self.kms_key_id:
-            answer = kms("generate_data_key", KeyId=self.kms_key_id, KeySpec="AES_256", EncryptionContext=bound(context))
+            answer = kms(
+                "generate_data_key", KeyId=self.kms_key_id, KeySpec="AES_256", EncryptionContext=bound(context)
+            )
             return DataKey(KMS, answer["Plaintext"], answer["CiphertextBlob"])
         key_id, secret = next(iter(self.ring)), os.urandom(KEY_BYTES)
         nonce = os.urandom(12)
@@ -63,7 +65,9 @@ class Keys:
         try:
             return wrapper(self.ring[key_id]).decrypt(wrapped[:12], wrapped[12:], context.encode())
         except (InvalidTag, ValueError) as error:
-            message = f"{context}: the key {key_id!r} at hand is another than it was made with, or its header is altered"
+            message = (
+                f"{context}: the key {key_id!r} at hand is another than it was made with, or its header is altered"
+            )
             raise ArchiveDamaged(message) from error
 
 
@@ -87,7 +91,9 @@ def kms(operation: str, **arguments: Any) -> Any:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in {"InvalidCiphertextException", "IncorrectKeyException"}:
-            raise ArchiveDamaged(f"KMS refuses the wrapped key of {arguments['EncryptionContext']['backup']}") from error
+            raise ArchiveDamaged(
+                f"KMS refuses the wrapped key of {arguments['EncryptionContext']['backup']}"
+            ) from error
         raise BackupError(f"KMS: {operation} failed: {code}") from error
     except BotoCoreError as error:
         raise BackupError(f"KMS: {operation} failed: {error}") from error

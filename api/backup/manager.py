@@ -45,6 +45,7 @@ class BackupManager:
             self.store = backup_store(self.settings)
             self.objects = object_store(self.settings)
         self.vault = Vault(self.store)
+        self.retention = retention_from(self.settings)
 
     def database(
         self,
@@ -190,7 +191,8 @@ class BackupManager:
             report, manifest, contents = self.verified(backup_key)
             with database.locked() as locked, locked.scratch("restore") as scratch:
                 rows = self.filled(locked, scratch, manifest, contents, backup_key)
-                objects = inventory.brought_back(self.objects, self.store, contents and contents.inventory, self.keys)
+                listed = contents.inventory if contents is not None else None
+                objects = inventory.brought_back(self.objects, self.store, listed, self.keys)
                 former = locked.swap(scratch)
                 if drop_old and former is not None:
                     locked.drop(former)
@@ -253,7 +255,7 @@ class BackupManager:
                 Candidate(one.created, key, check.sound if (check := checks[key]) else None)
                 for key, one in manifests.items()
             ]
-            keep = kept(candidates, retention or retention_from(self.settings))
+            keep = kept(candidates, retention or self.retention)
             deleted = [key for key in manifests if key not in keep]
             for key in deleted:
                 self.vault.discard(key)

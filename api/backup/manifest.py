@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from api.backup.encryption import sealed, unsealed
+from api.backup.encryption import UNREADABLE, sealed, unsealed
 from api.backup.errors import ArchiveDamaged, BackupError
 from api.backup.keys import DataKey, Keys
 
@@ -114,7 +114,7 @@ def parsed(raw: bytes, key: str) -> Manifest:
     """The manifest of the backup `key`. Raises ArchiveDamaged."""
     try:
         manifest = msgspec.json.decode(raw, type=Manifest)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ArchiveDamaged(f"the manifest of {key} cannot be read: {error}") from error
     if manifest.key != key:
         raise ArchiveDamaged(f"the manifest of {key} is that of {manifest.key}")
@@ -137,7 +137,9 @@ def database_of(key: str) -> str:
     if not found:
         expected = f"{FOLDER}db_backup_{{database}}_{{YYYYMMDDHHMMSS}}.dump"
         raise BackupError(f"the backup key is {key!r}; expected {expected}")
-    return re.sub(r"(?:=[0-9A-F]{2})+", lambda m: bytes.fromhex(m[0].replace("=", "")).decode(errors="replace"), found[1])
+    return re.sub(
+        r"(?:=[0-9A-F]{2})+", lambda m: bytes.fromhex(m[0].replace("=", "")).decode(errors="replace"), found[1]
+    )
 
 
 def moment() -> datetime:

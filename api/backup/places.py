@@ -10,7 +10,7 @@ from api.backup.keys import Keys, key_ring
 from api.backup.postgres import PostgresDatabase
 from api.backup.retention import Retention
 from api.backup.sqlite import SqliteDatabase
-from api.settings import Settings, kept_secret
+from api.settings import Settings, development_secret
 from api.storage.objects import ObjectStore, store_from
 
 # With the pauses that boto3 makes between them, attempts enough for a store that is away for some minutes.
@@ -65,7 +65,7 @@ def keys_from(settings: Settings) -> Keys:
     """The keys to encrypt with. In development one is made in STATE_DIR; in production they have to be given."""
     ring = key_ring(settings.backup_encryption_keys)
     if not ring and not settings.backup_kms_key_id and settings.env == "development":
-        text = kept_secret(Path(settings.state_dir), "backup_key")
+        text = development_secret(Path(settings.state_dir), "backup_key")
         ring = {"development": base64.urlsafe_b64decode(text)[:32]}
     return Keys(ring, settings.backup_kms_key_id)
 

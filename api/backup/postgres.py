@@ -68,7 +68,9 @@ class PostgresDatabase:
         The lock is the server's, in the maintenance database, and ends with the connection: a killed process frees it.
         """
         with Loop() as loop, Session(loop, self.target.named(self.maintenance)) as session:
-            lock = int.from_bytes(hashlib.sha256(f"cashflow backup {self.name}".encode()).digest()[:8], "big", signed=True)
+            lock = int.from_bytes(
+                hashlib.sha256(f"cashflow backup {self.name}".encode()).digest()[:8], "big", signed=True
+            )
             if not session.value("SELECT pg_try_advisory_lock($1)", lock):
                 raise BackupBusy(f"another backup or restore of {self.name!r} is running")
             yield LockedPostgres(self, loop, session)
@@ -205,7 +207,14 @@ class LockedPostgres:
         """Runs a plain SQL archive into the scratch database, in one transaction and to the first error."""
         psql = client("psql", self.server_major(), self.pg_bin)
         self.create(restored, None)
-        command = [psql.path, "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
+        command = [
+            psql.path,
+            "--no-psqlrc",
+            "--quiet",
+            "--single-transaction",
+            "--set=ON_ERROR_STOP=1",
+            "--output=/dev/null",
+        ]
         fed(command, self.target.named(restored.name), chunks)
 
     def compare(self, restored: Restored, contents: Contents) -> None:

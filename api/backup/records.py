@@ -9,7 +9,7 @@ from api.backup.manifest import Check, Manifest
 
 
 class BackupRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """A backup. size and sha256 are of the encrypted archive; check is the last check of it, none where none was made."""
+    """A backup. size and sha256 are of the encrypted archive; check is the last one of it, if any was made."""
 
     key: str
     kind: str

@@ -9,6 +9,7 @@ from datetime import datetime
 
 import msgspec
 
+from api.backup.encryption import UNREADABLE
 from api.storage.objects import MissingObject, ObjectStore, StoreError
 
 FOLDER = "backups/status/"
@@ -33,7 +34,7 @@ def read(store: ObjectStore, shown: str) -> Status:
     """The status of the database written as `shown` in keys; an empty one where there is none that can be read."""
     try:
         return msgspec.json.decode(b"".join(store.get_stream(f"{FOLDER}{shown}.json")), type=Status)
-    except (MissingObject, msgspec.DecodeError):
+    except (MissingObject, *UNREADABLE):
         return Status()
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from api.backup.encryption import UNREADABLE
 from api.backup.errors import ArchiveDamaged, BackupError, NoSuchBackup
 from api.backup.inventory import LISTS
 from api.backup.manifest import CHECK, FOLDER, MANIFEST, NAME, Check, Manifest, database_of, key_for, parsed
@@ -71,7 +72,7 @@ class Vault:
         return begun
 
     def manifests(self, database: str | None = None) -> Iterator[Manifest]:
-        """The manifests there are, of one database or of all, in order of keys; one that cannot be read is no backup."""
+        """The manifests there are, of one database or of all, by key; one that cannot be read is no backup."""
         for info in self.store.list(FOLDER):
             key = info.key.removesuffix(MANIFEST)
             if key != info.key and belongs(key, database):
@@ -90,7 +91,7 @@ class Vault:
         """The last check of a backup; none where none was made."""
         try:
             return msgspec.json.decode(b"".join(self.store.get_stream(key + CHECK)), type=Check)
-        except (MissingObject, msgspec.DecodeError):
+        except (MissingObject, *UNREADABLE):
             return None
 
     def note(self, key: str, check: Check) -> None:

@@ -83,16 +83,17 @@ def checked_key(key: str) -> str:
     return key
 
 
-def store_from(place: str, endpoint_url: str | None = None) -> ObjectStore:
+def store_from(place: str, endpoint_url: str | None = None, *, attempts: int = 5) -> ObjectStore:
     """The store at `place`: `s3://bucket/prefix` or the path of a folder, which is made.
 
-    endpoint_url: where S3 is not Amazon's. Raises StoreError for an address without a bucket.
+    endpoint_url: where S3 is not Amazon's. attempts: how often a request to S3 is made until it succeeds.
+    Raises StoreError for an address without a bucket.
     """
     if place.startswith("s3://"):
         from api.storage.s3 import S3Store  # boto3 takes a while to import
 
         bucket, _, prefix = place.removeprefix("s3://").partition("/")
-        return S3Store(bucket, prefix, endpoint_url=endpoint_url)
+        return S3Store(bucket, prefix, endpoint_url=endpoint_url, attempts=attempts)
     from api.storage.folder import FolderStore
 
     return FolderStore(Path(place))

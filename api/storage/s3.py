@@ -35,12 +35,12 @@ EXISTING = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
 class S3Store:
     """Objects of a bucket whose keys start with a prefix. Credentials and region are found as boto3 finds them."""
 
-    def __init__(self, bucket: str, prefix: str = "", *, endpoint_url: str | None = None) -> None:
+    def __init__(self, bucket: str, prefix: str = "", *, endpoint_url: str | None = None, attempts: int = 5) -> None:
         if not bucket:
             raise StoreError("the address of the store names no bucket; expected s3://bucket/prefix")
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        retries = {"mode": "standard", "max_attempts": 5}
+        retries = {"mode": "standard", "max_attempts": attempts}
         config = Config(retries=retries, connect_timeout=5, read_timeout=60, max_pool_connections=16)
         self.client: Any = boto3.client("s3", endpoint_url=endpoint_url or None, config=config)
 
