@@ -3,7 +3,10 @@
 project(ProjectionRequest(tape=Tape.from_columns(...), assumptions=Assumptions(...))) is the whole of it.
 """
 
-from engine import analytics
+import importlib
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 from engine.assumptions import PRESETS, Assumptions, Condition, Conventions, Rule, Scenario
 from engine.cashflows import Cashflows
 from engine.composed_curves import Burnout, Scaled, Seasonal, Timing
@@ -23,6 +26,18 @@ __all__ = [
     "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate",
     "Forwards", "Hep", "InvalidInput", "KeyRateShock", "Loan", "Mdr", "Mhp", "MonthlyRates", "ParallelShock", "Problem",
     "ProjectionRequest", "Psa", "Rule", "Scaled", "Scenario", "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError",
-    "TapeFileError", "Timing", "Vector", "analytics", "iter_tape", "project", "project_batches", "read_tape",
+    "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates", "day_count", "iter_tape", "project",
+    "project_batches", "read_tape",
     "summarize",
 ]  # fmt: skip
+
+# Imported on first use, so that a projection does not wait for them.
+LAZY = ("analytics", "credit_loss", "dates", "day_count")
+if TYPE_CHECKING:
+    from engine import analytics, credit_loss, dates, day_count
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in LAZY:
+        return importlib.import_module(f"engine.{name}")
+    raise AttributeError(f"module 'engine' has no attribute {name!r}")

@@ -5,6 +5,7 @@ Business-day conventions are those of the 2006 ISDA Definitions, section 4.12.
 """
 
 import datetime
+import functools
 from collections.abc import Iterable
 from typing import Literal, get_args, overload
 
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidInput, Problem
+from engine.named_holidays import named_holidays
 
 Days = NDArray[np.datetime64]
 Integers = NDArray[np.int64]
@@ -39,10 +41,16 @@ FIRST_DATE, FIRST_DAY, LAST_DAY = datetime.date.min, np.datetime64("0001-01-01")
 
 
 class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Days without payments: the weekend, every week, and a list of holidays."""
+    """Days without payments: the weekend, every week, and holidays.
+
+    holidays: a list of one's own. market: code of a market whose holidays are kept too, such as NYSE or TARGET.
+    country: ISO 3166 code of a country whose public holidays are kept too, such as US or, for a part of it, DE-BY.
+    """
 
     holidays: tuple[datetime.date, ...] = ()
     weekend: tuple[Weekday, ...] = ("Sat", "Sun")
+    market: str | None = None
+    country: str | None = None
 
 
 WEEKENDS_ONLY = Calendar()
@@ -110,7 +118,7 @@ def add_months(dates: Dates, months: Integers | int, *, end_of_month: bool = Fal
 def is_business_day(dates: Dates, calendar: Calendar = WEEKENDS_ONLY) -> NDArray[np.bool_]:
     """Whether each date is neither in the weekend nor a holiday, bool of the shape of `dates`."""
     days = as_days("dates", dates)
-    return np.asarray(np.is_busday(days, busdaycal=_business_days(calendar)))
+    return np.asarray(np.is_busday(days, busdaycal=_business_days(calendar, days)))
 
 
 @overload
@@ -180,16 +188,28 @@ def _adjust(days: Days, convention: str, calendar: Calendar) -> Days:
     one_of("convention", convention, BUSINESS_DAY_CONVENTIONS)
     if convention == "none":
         return days
-    return np.asarray(np.busday_offset(days, 0, roll=ROLLS[convention], busdaycal=_business_days(calendar)))
+    return np.asarray(np.busday_offset(days, 0, roll=ROLLS[convention], busdaycal=_business_days(calendar, days)))
 
 
-def _business_days(calendar: Calendar) -> np.busdaycalendar:
+def _business_days(calendar: Calendar, days: Days) -> np.busdaycalendar:
+    """The business days of a calendar around dates, a year more on both sides for dates that move."""
+    if (calendar.market is None and calendar.country is None) or not days.size:
+        return _calendar(calendar, 0, 0)
+    first, last = (int(year_month_day(np.asarray(day))[0]) for day in (days.min(), days.max()))
+    return _calendar(calendar, max(first - 1, 1), min(last + 1, 9999))
+
+
+@functools.lru_cache(maxsize=256)
+def _calendar(calendar: Calendar, first_year: int, last_year: int) -> np.busdaycalendar:
     for i, name in enumerate(calendar.weekend):
         one_of(f"calendar.weekend[{i}]", name, WEEKDAYS)
     mask = [name not in calendar.weekend for name in WEEKDAYS]
     if not any(mask):
         raise InvalidInput([Problem("calendar.weekend", "has all seven days; expected at least one business day")])
     holidays = np.array(calendar.holidays, dtype="datetime64[D]")
+    if first_year:
+        named = named_holidays(calendar.market, calendar.country, first_year, last_year)
+        holidays = np.concatenate([holidays, named])
     return np.busdaycalendar(weekmask=mask, holidays=holidays)
 
 

@@ -31,19 +31,59 @@ def test_irr_gives_back_the_rate_of_its_price(rate: float, flows: list[float]) -
     assert analytics.irr([-cost, *flows]) == pytest.approx(rate, abs=1e-9)
 
 
-@pytest.mark.parametrize("flows", [[100, 39, 59], [-1, -2], [0, 0], [-100, 210, -115]])
+@pytest.mark.parametrize("flows", [[100, 39, 59], [-1, -2], [-100, 210, -115]])
 def test_irr_without_a_root_is_an_error(flows: list[float]) -> None:
-    # The last: 100 - 210 v + 115 v^2 has the discriminant 44100 - 46000 < 0; the second but last is 0 at every rate.
-    if any(flows):
-        with pytest.raises(analytics.NoSolution, match="rate of return"):
-            analytics.irr(flows)
-    else:
-        assert analytics.irr(flows) == 0
+    # The last: 100 - 210 v + 115 v^2 has the discriminant 44100 - 46000 < 0.
+    with pytest.raises(analytics.NoSolution, match="rate of return") as caught:
+        analytics.irr(flows)
+    assert (caught.value.reason, caught.value.roots) == ("no_root", ())
 
 
-def test_irr_takes_the_root_nearest_to_zero() -> None:
+def test_irr_with_several_roots_says_which() -> None:
     # (1 - 1.1 v)(1 - 3 v) = 1 - 4.1 v + 3.3 v^2 has the roots 10% and 200%.
-    assert analytics.irr([1, -4.1, 3.3]) == pytest.approx(0.1, abs=1e-12)
+    with pytest.raises(analytics.NoSolution, match=r"more than one rate of return.*: 0\.1, 2") as caught:
+        analytics.irr([1, -4.1, 3.3])
+    assert caught.value.reason == "several_roots"
+    assert caught.value.roots == pytest.approx((0.1, 2.0), abs=1e-12)
+    assert analytics.irr([1, -4.1, 3.3], near=0.0) == pytest.approx(0.1, abs=1e-12)
+    assert analytics.irr([1, -4.1, 3.3], near=1.5) == pytest.approx(2.0, abs=1e-12)
+
+
+def test_close_and_double_roots_are_told_apart() -> None:
+    # (1 - 1.010 v)(1 - 1.011 v) has two roots a tenth of a point apart; (1 - 1.05 v)^2 touches zero at 5% alone.
+    with pytest.raises(analytics.NoSolution) as caught:
+        analytics.irr([1, -2.021, 1.010 * 1.011])
+    assert caught.value.roots == pytest.approx((0.010, 0.011), abs=1e-10)
+    assert analytics.irr([1, -2.1, 1.1025]) == pytest.approx(0.05, abs=1e-7)
+
+
+def test_flows_of_zeros_have_every_rate_of_return() -> None:
+    with pytest.raises(analytics.NoSolution, match="every rate") as caught:
+        analytics.irr([0, 0])
+    assert caught.value.reason == "several_roots"
+
+
+@given(
+    roots=st.lists(st.integers(-60, 200), min_size=1, max_size=5, unique=True),
+    sign=st.sampled_from([-1.0, 1.0]),
+)
+def test_every_root_is_found(roots: list[int], sign: float) -> None:
+    # The flows whose value is the product of 1 - g v over the growth factors g.
+    rates = sorted(root / 100 for root in roots)
+    flows = np.array([sign])
+    for rate in rates:
+        flows = np.convolve(flows, [1.0, -(1 + rate)])
+    if len(rates) == 1:
+        assert analytics.irr(flows) == pytest.approx(rates[0], abs=1e-9)
+        return
+    with pytest.raises(analytics.NoSolution) as caught:
+        analytics.irr(flows)
+    assert caught.value.roots == pytest.approx(rates, abs=1e-4)
+
+
+def test_flows_that_change_sign_too_often_are_refused() -> None:
+    with pytest.raises(analytics.NoSolution, match="change sign 39 times"):
+        analytics.irr([1.0, -1.0] * 20)
 
 
 def test_xirr_of_one_year_is_the_plain_return() -> None:
