@@ -3,6 +3,7 @@
 Every shock and every trial rate is a scenario of one projection, so that the tape is walked once for all of them.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -16,9 +17,11 @@ from engine.analytics.spreads import price_at_spread
 from engine.analytics.yields import Compounding, price
 from engine.assumptions import Assumptions, Scenario
 from engine.cashflows import Cashflows
+from engine.composed_curves import Scaled
 from engine.curves import Abs, Cdr, Cpr, Hep, Mhp, Psa, Smm, Vector
 from engine.errors import InvalidInput, Problem
 from engine.projection import project
+from engine.rates import ParallelShock
 from engine.request import ProjectionRequest
 
 # Trial rates of one projection, and how often the interval between two of them is divided again.
@@ -29,6 +32,8 @@ CDR_TOLERANCE = 1e-12
 def scaled_prepayment(curve: Any, multiplier: float) -> Any:
     """A prepayment curve with its rates or speed multiplied, at most 100% or the fastest speed allowed."""
     match curve:
+        case None:
+            return None
         case Cpr() | Smm() | Abs() | Hep():
             return msgspec.structs.replace(curve, rate=min(curve.rate * multiplier, 1.0))
         case Psa() | Mhp():
@@ -37,31 +42,43 @@ def scaled_prepayment(curve: Any, multiplier: float) -> Any:
             highest = HIGHEST_SPEED if curve.unit in ("psa", "sda") else 1.0
             values = [min(value * multiplier, highest) for value in curve.values]
             return msgspec.structs.replace(curve, values=values)
-        case None:
-            return None
-    raise InvalidInput(
-        [Problem("assumptions.prepayment", f"is a {type(curve).__name__}, whose speed cannot be scaled")]
+    return curve if multiplier == 1 else Scaled(curve=curve, multiplier=multiplier)
+
+
+def everywhere(assumptions: Assumptions, change: Callable[[Assumptions], Assumptions]) -> Assumptions:
+    """Assumptions changed, those of their groups and rules too."""
+    groups = {name: change(found) for name, found in (assumptions.groups or {}).items()} or None
+    rules = [msgspec.structs.replace(rule, assumptions=change(rule.assumptions)) for rule in assumptions.rules or []]
+    return msgspec.structs.replace(change(assumptions), groups=groups, rules=rules or None)
+
+
+def shocked_assumptions(assumptions: Assumptions, multiplier: float, shift: float) -> Assumptions:
+    """Assumptions with every prepayment curve multiplied and every rate path moved from the cut-off on."""
+    moved = everywhere(
+        assumptions,
+        lambda found: msgspec.structs.replace(found, prepayment=scaled_prepayment(found.prepayment, multiplier)),
     )
-
-
-def with_speed(assumptions: Assumptions, multiplier: float) -> Assumptions:
-    """Assumptions with every prepayment curve multiplied, those of groups too."""
-    groups = {name: with_speed(found, multiplier) for name, found in (assumptions.groups or {}).items()} or None
-    curve = scaled_prepayment(assumptions.prepayment, multiplier)
-    return msgspec.structs.replace(assumptions, prepayment=curve, groups=groups)
+    if not shift or not moved.rates:
+        return moved
+    rates = {
+        index: msgspec.structs.replace(path, shocks=[*(path.shocks or []), ParallelShock(amount=shift)])
+        for index, path in moved.rates.items()
+    }
+    return msgspec.structs.replace(moved, rates=rates)
 
 
 def with_default(assumptions: Assumptions, cdr: float) -> Assumptions:
-    """Assumptions with a constant default rate in place of every default curve, those of groups too."""
-    groups = {name: with_default(found, cdr) for name, found in (assumptions.groups or {}).items()} or None
-    return msgspec.structs.replace(assumptions, default=Cdr(rate=cdr), groups=groups)
+    """Assumptions with a constant default rate in place of every default curve."""
+    return everywhere(assumptions, lambda found: msgspec.structs.replace(found, default=Cdr(rate=cdr)))
 
 
 def one_scenario(request: ProjectionRequest, index: int = 0) -> Assumptions:
-    """The assumptions of one scenario of a request."""
-    if not request.scenarios:
+    """The assumptions of one scenario of a request, with the rate paths that it takes from the request's."""
+    own = request.scenarios[index].assumptions if request.scenarios else None
+    if own is None:
         return request.assumptions
-    return request.scenarios[index].assumptions or request.assumptions
+    rates = {**(request.assumptions.rates or {}), **(own.rates or {})}
+    return msgspec.structs.replace(own, rates=rates or None)
 
 
 def trials(request: ProjectionRequest, each: list[Assumptions], fields: list[str], threads: int | None) -> Cashflows:
@@ -102,16 +119,19 @@ def reprojected_risk(
     """Effective duration and convexity of a request's cashflow, projected again where rates are lower and higher.
 
     times: function of the number of periods that gives years from settlement, such as payment_times. Discounted at
-    `annual_yield` in `compounding`, or on `curve` with a continuous `spread`; both move by the shift. speed_down,
-    speed_up: what prepayment is multiplied by where rates are lower and higher. scenario: which one of the request.
+    `annual_yield` in `compounding`, or on `curve` with a continuous `spread`; both move by the shift, and so do the
+    rate paths that floating loans follow. speed_down, speed_up: what prepayment is multiplied by where rates are lower
+    and higher. scenario: which one of the request.
     """
     if (annual_yield is None) == (curve is None):
         raise InvalidInput([Problem("annual_yield", "and curve are both given or both missing; expected exactly one")])
     check_multipliers(speed_down=speed_down, speed_up=speed_up)
     base = one_scenario(request, scenario)
-    cashflows = trials(request, [with_speed(base, m) for m in (speed_down, 1.0, speed_up)], ["cashflow"], threads)
+    moves = (-shift, 0.0, shift)
+    each = [shocked_assumptions(base, m, move) for m, move in zip((speed_down, 1.0, speed_up), moves, strict=True)]
+    cashflows = trials(request, each, ["cashflow"], threads)
     years, found = times(cashflows.periods), []
-    for flows, move in zip(cashflows["cashflow"], (-shift, 0.0, shift), strict=True):
+    for flows, move in zip(cashflows["cashflow"], moves, strict=True):
         if curve is not None:
             found.append(float(price_at_spread(flows, years, curve, spread + move)))
         else:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine import analytics
-from engine.analytics import DiscountCurve
+from engine.analytics import DiscountCurve, reprojection
 
 TIMES = np.array([0.5, 1.0, 1.5, 2.0])
 BOND = np.array([3.0, 3.0, 3.0, 103.0])
@@ -321,6 +321,7 @@ def test_effective_duration_reprojects_at_the_speeds_of_each_shock() -> None:
         engine.Psa(speed=1.5),
         engine.Mhp(speed=1.5),
         engine.Vector(unit="cpr", values=[0.1, 0.2]),
+        engine.Scaled(curve=engine.Cpr(rate=0.1), multiplier=1.5),
     ],
 )
 def test_speeds_double_for_every_curve(curve: object) -> None:
@@ -331,6 +332,28 @@ def test_speeds_double_for_every_curve(curve: object) -> None:
     times = analytics.payment_times(len(slow))
     assert found.price_up == pytest.approx(analytics.price(slow, times, 0.0225), rel=1e-13)
     assert found.price_down < analytics.price(slow, times, 0.0175)
+
+
+def test_shocks_reach_groups_rules_and_rate_paths() -> None:
+    inner = engine.Assumptions(prepayment=engine.Cpr(rate=0.1), default=engine.Cdr(rate=0.3))
+    outer = engine.Assumptions(
+        groups={"A": inner},
+        rules=[engine.Rule(where={"balance": engine.Condition(min=1.0)}, assumptions=inner)],
+        rates={"SOFR": engine.FlatRate(rate=0.05)},
+    )
+    shocked = reprojection.shocked_assumptions(outer, 2.0, 0.01)
+    assert shocked.groups is not None
+    assert shocked.rules is not None
+    assert shocked.rates is not None
+    assert shocked.groups["A"].prepayment == shocked.rules[0].assumptions.prepayment == engine.Cpr(rate=0.2)
+    assert shocked.rates["SOFR"].values(np.array([-1, 0, 7]), None).tolist() == [
+        0.05,
+        pytest.approx(0.06),
+        pytest.approx(0.06),
+    ]
+    stressed = reprojection.with_default(outer, 0.02)
+    assert stressed.groups is not None
+    assert stressed.default == stressed.groups["A"].default == engine.Cdr(rate=0.02)
 
 
 BREAKEVENS = [
