@@ -13,6 +13,9 @@ from engine.composed_curves import Burnout, Scaled, Seasonal, Timing
 from engine.curves import Abs, Cdr, Cpr, Hep, Mdr, Mhp, Psa, Sda, Smm, Vector
 from engine.errors import AssumptionError, EngineError, InvalidInput, Problem, TapeError, TapeFileError
 from engine.fields import DEFAULT_FIELDS, FIELD_NAMES, FIELDS, Field
+from engine.layout_options import LayoutTape
+from engine.layout_report import ReadReport, RowProblems
+from engine.layouts import LAYOUTS
 from engine.loans import Loan
 from engine.projection import project, project_batches
 from engine.rates import DatedRates, FlatRate, Forwards, KeyRateShock, MonthlyRates, ParallelShock
@@ -22,22 +25,10 @@ from engine.tape import Columns, Tape
 from engine.tape_files import iter_tape, read_tape
 
 __all__ = [
-    "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
-    "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate",
-    "Forwards", "Hep", "InvalidInput", "KeyRateShock", "Loan", "Mdr", "Mhp", "MonthlyRates", "ParallelShock", "Problem",
-    "ProjectionRequest", "Psa", "Rule", "Scaled", "Scenario", "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError",
-    "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates", "day_count", "iter_tape", "project",
-    "project_batches", "read_tape",
-    "summarize",
+    "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions",
+    "Burnout", "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field",
+    "FlatRate", "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp", "MonthlyRates",
+    "ParallelShock", "Problem", "ProjectionRequest", "Psa", "ReadReport", "RowProblems", "Rule", "Scaled", "Scenario",
+    "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector", "analytics",
+    "credit_loss", "dates", "day_count", "iter_tape", "project", "project_batches", "read_tape", "summarize",
 ]  # fmt: skip
-
-# Imported on first use, so that a projection does not wait for them.
-LAZY = ("analytics", "credit_loss", "dates", "day_count")
-if TYPE_CHECKING:
-    from engine import analytics, credit_loss, dates, day_count
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in LAZY:
-        return importlib.import_module(f"engine.{name}")
-    raise AttributeError(f"module 'engine' has no attribute {name!r}")

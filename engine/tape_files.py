@@ -10,21 +10,24 @@ import csv
 import io
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from engine.aliases import ALIASES, column_of
 from engine.errors import TapeFileError
+from engine.layout_files import LayoutFile, Source
+from engine.layout_options import Options
+from engine.layout_tape import iter_layout, layout_for, read_layout
+from engine.layouts import LAYOUTS
+from engine.layouts.declaration import Layout
 from engine.tape import COLUMN_NAMES, Tape
 from engine.tape_cells import NEEDED, TEXT_COLUMNS, Where, numbers, refuse, texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
-
-Source = str | os.PathLike[str] | BinaryIO
 
 BATCH_SIZE = 262_144
 ENDINGS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"} | dict.fromkeys(
@@ -34,12 +37,31 @@ LINE_ENDS = np.frombuffer(b"\r\n", np.uint8)
 FORMATS = ("csv", "parquet", "arrow")
 
 
-def read_tape(source: Source, *, format: str | None = None, mapping: Mapping[str, str] | None = None) -> Tape:
+def read_tape(
+    source: Source,
+    *,
+    format: str | None = None,
+    mapping: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    on_error: str = "refuse",
+    extra: bool | Sequence[str] = True,
+    period: str | None = None,
+    origination: Source | None = None,
+) -> Tape:
     """The tape in a file, its columns as NumPy arrays.
 
     source: path or seekable binary file. format: csv, parquet or arrow (IPC file or stream), by default from the
-    ending. mapping: file column -> our column. Raises TapeFileError.
+    ending. mapping: file column -> our column. layout: one of engine.LAYOUTS, by default that which the beginning of
+    the file shows, if it shows one; such a file is read into a LayoutTape, and the options that follow are for it.
+    on_error: `refuse` a file with faulty rows, or `skip` them. extra: whether to keep the file's other columns, or
+    which. period: the reporting month (YYYY-MM), by default the file's latest. origination: the Freddie Mac origination
+    file of a performance file. Raises TapeFileError.
     """
+    source = source if is_path(source) else seekable(source)
+    options = Options(on_error=on_error, extra=extra, period=period, mapping=mapping or {}, origination=origination)
+    in_layout = layout_of(source, format, layout, options)
+    if in_layout is not None:
+        return read_layout(*in_layout, options)
     opened = open_source(source, format, mapping)
     with opened:
         table = opened.read()
@@ -54,14 +76,58 @@ def iter_tape(
     batch_size: int = BATCH_SIZE,
     format: str | None = None,
     mapping: Mapping[str, str] | None = None,
+    layout: str | None = None,
+    on_error: str = "refuse",
+    extra: bool | Sequence[str] = False,
+    period: str | None = None,
+    origination: Source | None = None,
 ) -> Iterator[Tape]:
     """Tapes of `batch_size` loans (the last may be shorter), read as they are asked for.
 
-    The file's format and columns are checked at once, its cells when their batch is read. Raises TapeFileError.
+    The file's format and columns are checked at once, its cells when their batch is read. Files of a layout come in
+    batches of their own size, each with the report of its rows; a loan that comes again in a later batch is not
+    noticed. Options as read_tape. Raises TapeFileError.
     """
     if batch_size < 1:
         raise TapeFileError(f"batch_size is {batch_size}; expected at least 1")
+    source = source if is_path(source) else seekable(source)
+    options = Options(on_error=on_error, extra=extra, period=period, mapping=mapping or {}, origination=origination)
+    in_layout = layout_of(source, format, layout, options)
+    if in_layout is not None:
+        return iter_layout(*in_layout, options)
     return stream(open_source(source, format, mapping), batch_size)
+
+
+def is_path(source: Source) -> bool:
+    return not hasattr(source, "read")
+
+
+def layout_of(
+    source: Source, format: str | None, name: str | None, options: Options
+) -> tuple[LayoutFile, Layout] | None:
+    """The file and its layout, None for one with columns of our names or aliases. Raises TapeFileError."""
+    ending = Path(source).suffix.casefold() if is_path(source) else ""  # type: ignore[arg-type]
+    columnar = (format or ENDINGS.get(ending)) in ("parquet", "arrow")
+    if name is None and (columnar or (is_path(source) and not Path(source).is_file())):  # type: ignore[arg-type]
+        return None
+    if columnar:
+        raise TapeFileError(
+            f"layout is '{name}', which is one of text files; expected no layout for {ending or format}"
+        )
+    file = LayoutFile(source)
+    found = layout_for(file, name)
+    if found is not None:
+        return file, found
+    if options.on_error != "refuse" or options.period is not None or options.origination is not None:
+        raise TapeFileError(f"{file.name} shows no layout; on_error, period and origination are for files of one")
+    if ending not in ENDINGS and ending:
+        allowed = ", ".join(LAYOUTS)
+        raise TapeFileError(
+            f"{file.name} has the ending '{ending}' and shows no layout; expected one of {', '.join(ENDINGS)}, or a "
+            f"layout by name: {allowed}. Its first line has {len(file.first_line.split('|'))} columns separated by '|' "
+            f"and {len(file.first_line.split(','))} by ','"
+        )
+    return None
 
 
 def stream(opened: "OpenTape", batch_size: int) -> Iterator[Tape]:
