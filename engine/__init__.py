@@ -32,3 +32,14 @@ __all__ = [
     "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector", "analytics",
     "credit_loss", "dates", "day_count", "iter_tape", "project", "project_batches", "read_tape", "summarize",
 ]  # fmt: skip
+
+# Imported on first use, so that a projection does not wait for them.
+LAZY = ("analytics", "credit_loss", "dates", "day_count")
+if TYPE_CHECKING:
+    from engine import analytics, credit_loss, dates, day_count
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in LAZY:
+        return importlib.import_module(f"engine.{name}")
+    raise AttributeError(f"module 'engine' has no attribute {name!r}")
