@@ -1,7 +1,8 @@
 """create_app(): the only place where the parts of the service are wired together."""
 
-from litestar import Litestar
+from litestar import Litestar, Router
 from litestar.datastructures import State
+from litestar.types import ASGIApp
 
 from api import sentry
 from api.auth import authentication
@@ -13,7 +14,10 @@ from api.graphql.schema import schema
 from api.headers import security_headers
 from api.keys import keys_from
 from api.logging import configure
+from api.network import behind_proxies, shared_with, well_addressed
 from api.observe import Routes, observed
+from api.quotas import Limiter
+from api.rate_limit import limited_by_address, limited_by_user
 from api.rest.health import api_component, health, live, measure, ready, version
 from api.rest.metrics import metrics_page
 from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
@@ -23,18 +27,7 @@ from api.settings import Settings
 from api.storage.opened import Storage
 from api.tokens import Tokens
 
-ROUTES = [
-    health,
-    live,
-    ready,
-    metrics_page,
-    create_projection,
-    run_query,
-    graphql_page,
-    schema_page,
-    openapi_json,
-    page_asset,
-]
+ROUTES = [health, live, ready, metrics_page, create_projection, schema_page, openapi_json, page_asset]
 
 
 def create_app(settings: Settings | None = None) -> Litestar:
@@ -47,28 +40,42 @@ def create_app(settings: Settings | None = None) -> Litestar:
     api_component(components)
     storage = Storage(used)
     components.register("database", storage.check)
+    limiter = Limiter(used)
     state = State(
         {
             "settings": used,
+            "limiter": limiter,
             "metrics": page_registry(version()),
             "health": measure(used.calculation_thread_pool_size),
             "components": components,
             "storage": storage,
         }
     )
+    graphql = Router("/", route_handlers=[run_query, graphql_page], request_max_body_size=used.max_graphql_body_bytes)
     app = Litestar(
-        ROUTES,
+        [*ROUTES, graphql],
         state=state,
         lifespan=[lambda app: storage.opened()],
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: handle},
         request_max_body_size=used.max_body_bytes,
+        on_shutdown=[limiter.close],
     )
     if missing := undeclared(app, schema):
         raise AssertionError(f"no role is required by {', '.join(missing)}; see api/roles.py")
     routes = Routes.of(app)
     # Outside the framework, so that refusals of the router and of authentication are counted and carry the headers too.
-    inner = security_headers(authentication(app.asgi_handler, used, Tokens(used, keys_from(used))))
+    inner = security_headers(guarded(app.asgi_handler, used, limiter))
     app.asgi_handler = observed(sentry.reported(inner, routes) if reports else inner, routes)
     return app
+
+
+def guarded(app: ASGIApp, settings: Settings, limiter: Limiter) -> ASGIApp:
+    """`app` behind all that may refuse a request before it is routed, the first to look at it last in this list."""
+    app = limited_by_user(app, limiter)
+    app = authentication(app, settings, Tokens(settings, keys_from(settings)))
+    app = limited_by_address(app, limiter)
+    app = shared_with(app, settings.cors_origins)
+    app = well_addressed(app, settings)
+    return behind_proxies(app, settings)

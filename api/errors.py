@@ -103,5 +103,7 @@ def problem_body(refusal: Refusal, instance: str) -> bytes:
 def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     """The exception handler of the whole application."""
     refusal = as_refusal(error)
+    if refusal.status == 500 and request.app.state.settings.debug:
+        refusal = Refusal(500, f"{type(error).__name__}: {error}")
     body = problem_body(refusal, request.url.path)
     return Response(body, status_code=refusal.status, media_type=PROBLEM_JSON, headers=refusal.headers)

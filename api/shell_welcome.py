@@ -34,6 +34,14 @@ def base_address(host: str, port: int, scheme: str = "http") -> str:
     return f"{scheme}://{name}:{port}"
 
 
+def quota(settings: Settings) -> str:
+    """How many calls the token is good for, and which setting says so."""
+    if not settings.rate_limit_enabled:
+        return ""
+    each = "an hour" if settings.rate_limit_window == 3600 else f"in {settings.rate_limit_window:,} seconds"
+    return f" and {settings.rate_limit_requests:,} requests {each} (RATE_LIMIT_REQUESTS)"
+
+
 def welcome(settings: Settings, host: str, port: int) -> str:
     """The text printed before the server starts."""
     base = base_address(host, port, "https" if settings.tls_cert_file else "http")
@@ -42,7 +50,7 @@ def welcome(settings: Settings, host: str, port: int) -> str:
     return f"""\
 Serving on {base} (Ctrl-C stops)
 
-A token for development, good for a day:
+A token for development, good for a day{quota(settings)}:
 {token}
 
 REST:

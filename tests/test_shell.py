@@ -343,6 +343,7 @@ def test_served_calls_work_as_printed_and_ctrl_c_stops(workers: int, tmp_path: P
         while "/graphql?access_token=" not in printed:
             printed += server.stdout.readline()
         assert f"http://127.0.0.1:{port}" in printed
+        assert "100 requests an hour (RATE_LIMIT_REQUESTS)" in printed
         rest, graphql = (answer(text) for text in re.findall(r"curl .*?'(?=\n\n|$)", printed, re.DOTALL))
         assert len(rest["columns"]["interest"]) == 360
         columns = graphql["data"]["projection"]["columns"]

@@ -12,6 +12,7 @@ from litestar import Request, Response, post
 
 from api.errors import Refusal
 from api.graphql.schema import schema
+from api.rate_limit import Meter
 from api.roles import requires
 
 JSON = "application/json"
@@ -54,17 +55,23 @@ async def run_query(request: Request[Any, Any, Any]) -> Response[bytes]:
     if len(operation.query) > MAX_QUERY_CHARACTERS:
         size = f"{len(operation.query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are read"
         raise Refusal(400, f"The query has {size}. Send values as variables.")
+    settings = request.app.state.settings
+    meter = Meter(request.scope, request.app.state.limiter, settings.max_result_cells)
     result = await schema.execute(
         # The library takes an empty text for none at all; a blank has the same syntax error as in the specification.
         operation.query or " ",
         variable_values=operation.variables,
         operation_name=operation.operationName,
         context_value={
-            "settings": request.app.state.settings,
+            "settings": settings,
             "caller": request.scope["auth"],
+            "meter": meter,
             "operation_name": operation.operationName,
         },
     )
+    # A quota that ends in the middle of a query refuses the whole, as it refuses a request.
+    if meter.refusal is not None:
+        raise meter.refusal
     errors = result.errors or []
     ran = result.data is not None or any(error.path for error in errors)
     content: dict[str, Any] = {"data": result.data} if ran else {}

@@ -27,9 +27,10 @@ from strawberry.types.nodes import SelectedField, Selection
 import engine
 from api import limits, metrics
 from api.errors import Refusal, as_refusal
+from api.graphql.cost import cost, skipped
 from api.graphql.inputs import ProjectionRequestInput, config, to_request
 from api.graphql.texts import first_line
-from api.graphql.types import MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
+from api.graphql.types import DEFAULT_PAGE, MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
 from api.kernel import project
 from api.settings import Settings
 from engine.fields import FIELD_INDEX
@@ -44,7 +45,15 @@ MADE_FROM = {
     "final_period": "cashflow",
     "opening_balance": "balance",
 }
-CODES = {400: "BAD_REQUEST", 404: "NOT_FOUND", 413: "TOO_LARGE", 422: "INVALID_INPUT", 500: "INTERNAL"}
+CODES = {
+    400: "BAD_REQUEST",
+    404: "NOT_FOUND",
+    413: "TOO_LARGE",
+    422: "INVALID_INPUT",
+    429: "RATE_LIMITED",
+    500: "INTERNAL",
+    503: "UNAVAILABLE",
+}
 logger = logging.getLogger("api.graphql")
 
 
@@ -69,7 +78,7 @@ REQUEST = strawberry.argument(description=first_line(engine.ProjectionRequest))
 Request = Annotated[ProjectionRequestInput, REQUEST]
 
 
-def rows_of(root: Any, first: First = 50, after: After = None) -> RowConnection:
+def rows_of(root: Any, first: First = DEFAULT_PAGE, after: After = None) -> RowConnection:
     if not 1 <= first <= MAX_PAGE:
         raise invalid(f"first is {first}; expected 1 to {MAX_PAGE}")
     if after is not None and not (after.isascii() and after.isdigit() and len(after) < 19):
@@ -159,12 +168,6 @@ class Projection:
         return [ScenarioProjection(cashflows=self.cashflows, at=i, name=name) for i, name in enumerate(names)]
 
 
-def skipped(selection: Selection) -> bool:
-    """Whether @skip or @include leaves a selection out."""
-    directives = selection.directives
-    return directives.get("skip", {}).get("if") is True or directives.get("include", {}).get("if") is False
-
-
 def selected(selections: list[Selection], parent: str) -> set[str]:
     """The engine's fields that selections need, through fragments and whatever the aliases."""
     found: set[str] = set()
@@ -201,6 +204,7 @@ class Query:
         try:
             wanted = with_selection(to_request(request), info)
             work = limits.check(wanted, settings)
+            await info.context["meter"].charge(cost(wanted, info))
             if work > limits.INLINE_LOAN_MONTHS:
                 cashflows = await anyio.to_thread.run_sync(project, wanted, threads, "graphql", work)
             else:

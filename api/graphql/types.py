@@ -16,7 +16,7 @@ from engine.fields import FIELD_INDEX, FIELDS
 FloatVector = scalar("FloatVector", "Numbers, one a period; at loan level one such list a loan.")
 IntVector = scalar("IntVector", "Whole numbers, one a period.")
 TextVector = scalar("TextVector", "Texts, one a loan.")
-MAX_PAGE = 100
+MAX_PAGE, DEFAULT_PAGE = 100, 50
 
 
 class View:

@@ -293,11 +293,14 @@ def test_unknown_addresses_and_methods_are_problems(client: Client, bearer: Head
 
 
 def test_a_failure_nobody_foresaw_is_a_500_without_its_message(
-    client: Client, bearer: Headers, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    client: Client, settings: Settings, bearer: Headers, body: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
         raise RuntimeError("inner detail")
 
+    debugged = create_app(msgspec.structs.replace(settings, debug=True))
     monkeypatch.setattr(engine, "project", fail)
     problem = assert_problem(client.post(URL, json=body, headers=bearer), 500)
     assert "inner detail" not in json.dumps(problem)
+    with TestClient(debugged, raise_server_exceptions=False) as other:
+        assert other.post(URL, json=body, headers=bearer).json()["detail"] == "RuntimeError: inner detail"

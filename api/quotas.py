@@ -1,0 +1,223 @@
+"""Counts of what each caller has used of a quota: in the memory of one process, or on Redis for all of them.
+
+A window is cut into sixty slots. What was used in a slot counts until the whole slot is a window old, so that no
+stretch of time as long as the window ever sees more than the limit; a request counts up to a sixtieth longer for it.
+"""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from typing import Any, Literal
+
+import msgspec
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from api.errors import Refusal
+from api.settings import Settings
+
+SLOTS = 60
+# Callers that one process remembers; beyond them the one seen longest ago is forgotten.
+MAX_CALLERS = 100_000
+REDIS_SECONDS = 0.5
+CONNECTIONS = 32
+# After a failure Redis is left alone for so long, so that not every request waits for it.
+COOL_DOWN_SECONDS = 1.0
+logger = logging.getLogger("api.quotas")
+
+# The arithmetic of `counted`, in one step for all processes and by the clock of Redis.
+SCRIPT = """
+local width, slots, limit, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local slot = math.floor(now / width)
+local live, used, stored = {}, 0, redis.call('HGETALL', KEYS[1])
+for i = 1, #stored, 2 do
+  local at, count = tonumber(stored[i]), tonumber(stored[i + 1])
+  if at < slot - slots then
+    redis.call('HDEL', KEYS[1], stored[i])
+  else
+    live[#live + 1] = {at, count}
+    used = used + count
+  end
+end
+local allowed = used + cost <= limit
+if allowed then
+  redis.call('HINCRBY', KEYS[1], string.format('%d', slot), cost)
+  redis.call('PEXPIRE', KEYS[1], width * (slots + 1))
+  live[#live + 1] = {slot, cost}
+end
+table.sort(live, function(a, b) return a[1] < b[1] end)
+local answer = {allowed and 1 or 0, slot, now}
+for _, pair in ipairs(live) do
+  answer[#answer + 1] = pair[1]
+  answer[#answer + 1] = pair[2]
+end
+return answer
+"""
+# A slot may be gone before its cost is given back; nothing is made anew then.
+GIVE_BACK = """
+if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or '0') > 0 then
+  redis.call('HINCRBY', KEYS[1], ARGV[1], -1)
+end
+"""
+
+
+class Quota(msgspec.Struct, frozen=True):
+    """So much in so many seconds; the name is what the headers call it."""
+
+    name: Literal["user", "address"]
+    limit: int
+    window: int
+
+    @property
+    def width(self) -> int:
+        """Milliseconds of a slot."""
+        return math.ceil(1000 * self.window / SLOTS)
+
+
+class Count(msgspec.Struct, frozen=True):
+    """Whether a cost was taken and in which slot; what is left, and in how many seconds there is more.
+
+    reset: until the oldest of what is counted is forgotten. retry: until a cost that was refused fits. shared: whether
+    Redis has counted.
+    """
+
+    allowed: bool
+    left: int
+    slot: int
+    reset: int
+    retry: int
+    shared: bool = False
+
+
+def counted(quota: Quota, cost: int, allowed: bool, slot: int, now: int, live: list[tuple[int, int]]) -> Count:
+    """The count of a caller whose use by slots, oldest first, is `live`; `now` is in milliseconds."""
+
+    def seconds_until_forgotten(at: int) -> int:
+        return max(1, math.ceil(((at + SLOTS + 1) * quota.width - now) / 1000))
+
+    used = sum(count for _, count in live)
+    reset = seconds_until_forgotten(live[0][0]) if live else 0
+    retry, over = 0, used + cost - quota.limit
+    for at, count in live if not allowed else []:
+        over -= count
+        retry = seconds_until_forgotten(at)
+        if over <= 0:
+            break
+    return Count(allowed, max(0, quota.limit - used), slot, reset, retry)
+
+
+class Memory:
+    """Counts of this process."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self.clock = clock
+        self.used: dict[tuple[str, str], dict[int, int]] = {}
+
+    def take(self, quota: Quota, who: str, cost: int) -> Count:
+        """Takes a cost if it fits."""
+        now = int(1000 * self.clock())
+        slot = now // quota.width
+        # Put at the end again: the first is the one seen longest ago.
+        before = self.used.pop((quota.name, who), {})
+        live = {at: count for at, count in before.items() if at >= slot - SLOTS}
+        allowed = sum(live.values()) + cost <= quota.limit
+        if allowed:
+            live[slot] = live.get(slot, 0) + cost
+        self.used[quota.name, who] = live
+        if len(self.used) > MAX_CALLERS:
+            del self.used[next(iter(self.used))]
+        return counted(quota, cost, allowed, slot, now, sorted(live.items()))
+
+    def give_back(self, quota: Quota, who: str, slot: int) -> None:
+        """Undoes a cost of one that was taken in a slot."""
+        live = self.used.get((quota.name, who), {})
+        if live.get(slot, 0) > 0:
+            live[slot] -= 1
+
+
+class Shared:
+    """Counts on Redis, exact whatever the number of processes. Its methods raise RedisError or OSError."""
+
+    def __init__(self, url: str) -> None:
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=2,
+            socket_timeout=REDIS_SECONDS,
+            socket_connect_timeout=REDIS_SECONDS,
+            # Once more for a connection that a restart of Redis has cut.
+            retry=Retry(NoBackoff(), 1),
+        )
+        self.redis: Any = Redis(connection_pool=pool)
+        self.script = self.redis.register_script(SCRIPT)
+        self.given_back = self.redis.register_script(GIVE_BACK)
+
+    @staticmethod
+    def key(quota: Quota, who: str) -> str:
+        # Of one length, and without the names of callers in Redis.
+        return f"cashflow:quota:{quota.name}:{sha256(who.encode()).hexdigest()[:32]}"
+
+    async def take(self, quota: Quota, who: str, cost: int) -> Count:
+        """Takes a cost if it fits."""
+        arguments = [quota.width, SLOTS, quota.limit, cost]
+        allowed, slot, now, *pairs = await self.script(keys=[self.key(quota, who)], args=arguments)
+        live = list(zip(pairs[::2], pairs[1::2], strict=True))
+        return msgspec.structs.replace(counted(quota, cost, bool(allowed), slot, now, live), shared=True)
+
+    async def give_back(self, quota: Quota, who: str, slot: int) -> None:
+        """Undoes a cost of one that was taken in a slot."""
+        await self.given_back(keys=[self.key(quota, who)], args=[slot])
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+class Limiter:
+    """The two quotas of the service: of a user, and of an address while no token of it has been accepted."""
+
+    def __init__(self, settings: Settings) -> None:
+        requests, window = settings.rate_limit_requests, settings.rate_limit_window
+        self.enabled = settings.rate_limit_enabled
+        self.user, self.address = Quota("user", requests, window), Quota("address", requests, window)
+        self.closed = settings.rate_limit_on_failure == "closed"
+        self.memory = Memory()
+        self.shared = Shared(settings.redis_url) if settings.redis_url and self.enabled else None
+        self.failed_at = float("-inf")
+
+    async def take(self, quota: Quota, who: str, cost: int = 1) -> Count:
+        """Takes a cost if it fits. Raises Refusal (503) while Redis fails and the limiter is to close then."""
+        if self.shared is not None and time.monotonic() - self.failed_at > COOL_DOWN_SECONDS:
+            try:
+                return await self.shared.take(quota, who, cost)
+            except (RedisError, OSError) as error:
+                self.failed(error)
+        if self.shared is not None and self.closed:
+            text = "Requests cannot be counted now, and are refused until they can."
+            raise Refusal(503, text, headers={"retry-after": "1"})
+        return self.memory.take(quota, who, cost)
+
+    async def give_back(self, quota: Quota, who: str, count: Count) -> None:
+        """Undoes a count of one where it was made; what Redis does not hear of is forgotten with the window."""
+        if self.shared is None or not count.shared:
+            self.memory.give_back(quota, who, count.slot)
+            return
+        try:
+            await self.shared.give_back(quota, who, count.slot)
+        except (RedisError, OSError) as error:
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        self.failed_at = time.monotonic()
+        what = "requests are refused" if self.closed else "each process counts for itself"
+        logger.warning("Redis does not count requests (%s): %s", type(error).__name__, what)
+
+    async def close(self) -> None:
+        """Closes the connections to Redis."""
+        if self.shared is not None:
+            await self.shared.close()
