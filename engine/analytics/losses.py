@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
+from engine.analytics.figures import Figure, Series
 from engine.analytics.roots import Floats, floats, plain
 from engine.errors import InvalidInput, Problem
 
@@ -17,10 +18,10 @@ class CumulativeLoss(msgspec.Struct, frozen=True, kw_only=True):
     balance, decimals.
     """
 
-    gross: Floats
-    net: Floats
-    gross_share: Floats
-    net_share: Floats
+    gross: Series
+    net: Series
+    gross_share: Series
+    net_share: Series
 
 
 def cumulative_loss(default: ArrayLike, loss: ArrayLike, opening_balance: ArrayLike) -> CumulativeLoss:
@@ -40,10 +41,10 @@ class ExcessSpread(msgspec.Struct, frozen=True, kw_only=True):
     balance, 0 where there is none. total: of all periods. lifetime_rate: 12 x total over the sum of opening balances.
     """
 
-    amount: Floats
-    annual_rate: Floats
-    total: float | Floats
-    lifetime_rate: float | Floats
+    amount: Series
+    annual_rate: Series
+    total: Figure
+    lifetime_rate: Figure
 
 
 def excess_spread(
