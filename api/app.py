@@ -18,6 +18,7 @@ from api.network import behind_proxies, shared_with, well_addressed
 from api.observe import Routes, observed
 from api.quotas import Limiter
 from api.rate_limit import limited_by_address, limited_by_user
+from api.rest.analytics import create_analysis
 from api.rest.health import api_component, health, live, measure, ready, version
 from api.rest.metrics import metrics_page
 from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
@@ -27,7 +28,9 @@ from api.settings import Settings
 from api.storage.opened import Storage
 from api.tokens import Tokens
 
-ROUTES = [health, live, ready, metrics_page, create_projection, schema_page, openapi_json, page_asset]
+ROUTES = [
+    health, live, ready, metrics_page, create_projection, create_analysis, schema_page, openapi_json, page_asset,
+]  # fmt: skip
 
 
 def create_app(settings: Settings | None = None) -> Litestar:

@@ -1,7 +1,7 @@
 """Answers by media type: JSON and MessagePack as nested columns; Arrow, Parquet and CSV as one long table."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -162,12 +162,12 @@ def parse_accept(accept: str) -> list[tuple[str, float]]:
     return found
 
 
-def choose(accept: str) -> str:
-    """The media type to answer with. Raises Refusal (406) if none of ours is accepted."""
+def choose(accept: str, offered: Iterable[str] = ENCODERS) -> str:
+    """The media type to answer with, of those offered. Raises Refusal (406) if none of them is accepted."""
     if not accept.strip() or accept == "*/*":
         return JSON
     accepted = parse_accept(accept)
-    best = max(ENCODERS, key=lambda name: quality(name, accepted))
+    best = max(offered, key=lambda name: quality(name, accepted))
     if quality(best, accepted) <= 0:
-        raise Refusal(406, f"Accept is {accept!r}; expected one of {', '.join(ENCODERS)}.")
+        raise Refusal(406, f"Accept is {accept!r}; expected one of {', '.join(offered)}.")
     return best

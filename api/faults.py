@@ -17,11 +17,17 @@ from engine.loan_arrays import validate
 from engine.tape import COLUMN_NAMES, Columns
 
 
-def type_refusal(error: msgspec.ValidationError, body: Any) -> Refusal:
-    """The refusal of a body, given as plain objects, with every fault of its tape, up to a hundred."""
-    first, found = fault_of(error), list(islice(tape_faults(body), MAX_PROBLEMS))
+def type_refusal(error: msgspec.ValidationError, body: Any, below: str = "") -> Refusal:
+    """The refusal of a body, given as plain objects, with every fault of its tape, up to a hundred.
+
+    below: the path to the projection in the body, with its dot, where it is not the body itself.
+    """
+    projection = body.get(below.rstrip(".")) if below and isinstance(body, dict) else body
+    first = fault_of(error)
+    faults = (Fault(below + fault.path, fault.message) for fault in tape_faults(projection))
+    found = list(islice(faults, MAX_PROBLEMS))
     # The first of msgspec is among those of the tape where it lies in the tape's loans or columns.
-    if not (found and first.path.startswith(("tape.loans", "tape.columns"))):
+    if not (found and first.path.startswith((f"{below}tape.loans", f"{below}tape.columns"))):
         found = [first, *found][:MAX_PROBLEMS]
     more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
     return Refusal(400, f"{found[0].path or 'body'}: {found[0].message}{more}", found)

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import msgspec
+
 import engine
 from api.errors import Fault, Refusal
 from api.settings import Settings
+from engine.analytics.request import AnalyticsRequest, fitted
 from engine.fields import DEFAULT_FIELDS
 from engine.loan_arrays import MAX_TERM
 
@@ -79,5 +82,55 @@ def check(request: engine.ProjectionRequest, settings: Settings) -> int:
             413,
             f"The answer has up to {cells:,} numbers; at most {settings.max_result_cells:,} are sent at once. "
             "Ask for fewer fields, for level 'pool', or submit it to /v1/runs.",
+        )
+    return work
+
+
+def check_analytics(request: AnalyticsRequest, settings: Settings) -> int:
+    """The work of a request for measures in loan-months. Raises Refusal as check does, with reprojections counted."""
+    projection = fitted(request)
+    if projection is None:
+        return check_cells(vector_numbers(request), len(request.measures), settings)
+    try:
+        once = check(projection, settings)
+    except Refusal as refusal:
+        refusal.errors = [Fault(f"projection.{fault.path}", fault.message) for fault in refusal.errors]
+        raise
+    check_cells(result_cells(projection), len(request.measures), settings)
+    work = once * (1 + sum(measure.reprojections for measure in request.measures))
+    return check_work(work, settings)
+
+
+def check_work(work: int, settings: Settings) -> int:
+    """The loan-months themselves. Raises Refusal (413) for too many."""
+    if work > settings.max_loan_months:
+        raise Refusal(
+            413,
+            f"The measures project {work:,} loan-months; at most {settings.max_loan_months:,} are answered at once. "
+            "Ask for fewer measures that project again, or cut the tape or the scenarios.",
+        )
+    return work
+
+
+def vector_numbers(request: AnalyticsRequest) -> int:
+    """Numbers in the columns that are given, and one for each measure."""
+    if request.cashflows is None:
+        return 1
+    columns = msgspec.structs.asdict(request.cashflows.columns).values()
+    return 1 + sum(numbers(column) for column in columns if column is not None)
+
+
+def numbers(column: list[Any]) -> int:
+    return sum(len(entry) if isinstance(entry, list) else 1 for entry in column)
+
+
+def check_cells(cells: int, measures: int, settings: Settings) -> int:
+    """Numbers x measures. Raises Refusal (413) for too many."""
+    work = cells * measures
+    if work > settings.max_result_cells:
+        raise Refusal(
+            413,
+            f"The measures are of {work:,} numbers; at most {settings.max_result_cells:,} are read at once. "
+            "Ask for fewer vectors or fewer measures.",
         )
     return work

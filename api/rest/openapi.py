@@ -7,8 +7,10 @@ import msgspec
 import engine
 from api import encode
 from api.errors import PROBLEM_JSON, ProblemDetails
+from api.rest import analytics
 from api.rest.health import Health, Live, version
 from api.rest.projections import DECODERS, EXAMPLES
+from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS
 
 REFERENCE = "#/components/schemas/{name}"
@@ -97,6 +99,41 @@ def projection_path() -> dict[str, Any]:
     return {"post": operation}
 
 
+def analytics_path() -> dict[str, Any]:
+    body = {"schema": {"$ref": REFERENCE.format(name="AnalyticsRequest")}}
+    content = {name: {**body, "examples": analytics.EXAMPLES} if name == encode.JSON else body for name in DECODERS}
+    kinds = {key: {"schema": {"$ref": REFERENCE.format(name="Analysis")}} for key in analytics.ENCODERS}
+    operation = {
+        "operationId": "createAnalysis",
+        "summary": "Measure cashflows",
+        "description": "The measures of the cashflows in the body, or of a projection that is made first, then by "
+        "scenario where there are several.",
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {"description": "The results, in the order of the measures.", "content": kinds},
+            **problems("400", "401", "404", "406", "413", "415", "422", "500"),
+        },
+    }  # fmt: skip
+    return {"post": operation}
+
+
+def analysis_schemas() -> dict[str, Any]:
+    """Schemas of the answer with measures: the results of each, with its `type`."""
+    results = []
+    for name, measure in MEASURES.items():
+        kind = {"type": "object", "properties": {"type": {"const": name}}, "required": ["type"]}
+        reference = {"$ref": REFERENCE.format(name=measure.result.__name__)}
+        results.append({"allOf": [kind, reference], "description": first_line(measure)})
+    measures = {"type": "array", "items": {"oneOf": results}}
+    part = {"type": "object", "properties": {"measures": measures}, "required": ["measures"]}
+    scenarios = {"type": "object", "additionalProperties": part}
+    return {"Analysis": {"type": "object", "properties": {"measures": measures, "scenarios": scenarios}}}
+
+
+def first_line(cls: type) -> str:
+    return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
+
+
 def json_answer(summary: str, operation_id: str, schema: dict[str, Any], **extra: Any) -> dict[str, Any]:
     content = {"application/json": {"schema": schema}}
     responses = {"200": {"description": summary + ".", "content": content}, **extra.pop("failures", {})}
@@ -138,7 +175,16 @@ def health_paths() -> dict[str, Any]:
 
 def document() -> dict[str, Any]:
     """The OpenAPI document."""
-    roots = [engine.ProjectionRequest, engine.Summary, ProblemDetails, Health, Live]
+    results = dict.fromkeys(measure.result for measure in MEASURES.values())
+    roots: list[Any] = [
+        engine.ProjectionRequest,
+        AnalyticsRequest,
+        *results,
+        engine.Summary,
+        ProblemDetails,
+        Health,
+        Live,
+    ]
     _, schemas = msgspec.json.schema_components(roots, ref_template=REFERENCE)
     metrics = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
     asset = {
@@ -151,6 +197,7 @@ def document() -> dict[str, Any]:
     }
     paths = {
         "/v1/projections": projection_path(),
+        "/v1/analytics": analytics_path(),
         "/graphql": graphql_path(),
         **health_paths(),
         "/metrics": {
@@ -178,7 +225,7 @@ def document() -> dict[str, Any]:
         "security": [{"token": []}],
         "paths": paths,
         "components": {
-            "schemas": {**schemas, **answer_schemas()},
+            "schemas": {**schemas, **answer_schemas(), **analysis_schemas()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }

@@ -10,6 +10,8 @@ from engine.analytics.roots import Floats, floats
 from engine.analytics.yields import Compounding, to_continuous
 from engine.errors import InvalidInput, Problem
 
+MAX_TIMES, MAX_YEARS = 2_000, 200
+
 
 class DiscountCurve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A discount curve at a list of times.
@@ -32,8 +34,11 @@ class DiscountCurve(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         """Every fault, with its path below `path`."""
         times, values = np.asarray(self.times, dtype=float), np.asarray(self.values, dtype=float)
         found: list[Problem] = []
-        if not len(times) or not np.all(np.isfinite(times)) or np.any(np.diff(times, prepend=0.0) <= 0):
-            found.append(Problem(f"{path}.times", "do not rise from above 0; expected rising years, at least one"))
+        if not 1 <= len(times) <= MAX_TIMES:
+            found.append(Problem(f"{path}.times", f"has {len(times)} values; expected 1 to {MAX_TIMES}"))
+        elif not np.all(np.diff(times, prepend=0.0) > 0) or not times[-1] <= MAX_YEARS:
+            message = f"do not rise from above 0; expected rising years, at most {MAX_YEARS}"
+            found.append(Problem(f"{path}.times", message))
         if len(values) != len(times):
             message = f"has {len(values)} values; expected one for each of the {len(times)} times"
             found.append(Problem(f"{path}.values", message))

@@ -53,6 +53,8 @@ AnyMeasure = (
 # The measures by name; REST, OpenAPI, GraphQL and the tests over all of them derive from it.
 MEASURES: dict[str, Any] = {str(cls.__struct_config__.tag): cls for cls in get_args(AnyMeasure)}
 MAX_MEASURES = 100
+OF_REQUEST = ("settlement.", "curve", "cashflows", "projection")
+OF_PROJECTION = ("tape", "assumptions", "scenarios", "conventions", "cutoff_date", "periods")
 
 CashflowVectors = msgspec.defstruct(
     "CashflowVectors",
@@ -107,8 +109,12 @@ def analyze(request: AnalyticsRequest, threads: int | None = None) -> Analysis:
     check(request)
     if request.projection is None:
         return Analysis(measures=computed(request.measures, given_inputs(request)))
-    projection = fitted(request.projection, request.measures)
-    cashflows = project(projection, threads)
+    projection = fitted(request)
+    assert projection is not None
+    try:
+        cashflows = project(projection, threads)
+    except InvalidInput as error:
+        raise InvalidInput([Problem(f"projection.{p.path}", p.message) for p in error.problems]) from error
     several = cashflows.several
     parts = []
     for i in range(max(len(cashflows.scenario_names), 1)):
@@ -128,6 +134,26 @@ def analyze(request: AnalyticsRequest, threads: int | None = None) -> Analysis:
     return Analysis(scenarios=found)
 
 
+def results_by_type(analysis: Analysis, measures: list[Any]) -> dict[str, Any]:
+    """The results as plain objects, each with the `type` of its measure; arrays stay arrays, contiguous."""
+    if analysis.scenarios is not None:
+        return {"scenarios": {name: {"measures": typed(each, measures)} for name, each in analysis.scenarios.items()}}
+    return {"measures": typed(analysis.measures or [], measures)}
+
+
+def typed(results: list[Any], measures: list[Any]) -> list[dict[str, Any]]:
+    found = []
+    for result, measure in zip(results, measures, strict=True):
+        values = {name: getattr(result, name) for name in result.__struct_fields__}
+        written = {
+            name: np.ascontiguousarray(value) if isinstance(value, np.ndarray) else value
+            for name, value in values.items()
+            if value is not None
+        }
+        found.append({"type": measure.__struct_config__.tag, **written})
+    return found
+
+
 def check(request: AnalyticsRequest) -> None:
     """Raises InvalidInput for what does not fit together."""
     found: list[Problem] = []
@@ -141,11 +167,13 @@ def check(request: AnalyticsRequest) -> None:
         raise InvalidInput(found)
 
 
-def fitted(projection: ProjectionRequest, measures: list[Any]) -> ProjectionRequest:
-    """The projection of the columns that the measures need; a single stock where they need none."""
-    needed = {name for measure in measures for name in measure.needs}
+def fitted(request: AnalyticsRequest) -> ProjectionRequest | None:
+    """The projection of the columns that the measures need, if any; of a single stock where they need none."""
+    if request.projection is None:
+        return None
+    needed = {name for measure in request.measures for name in measure.needs}
     fields = sorted(needed, key=FIELD_INDEX.__getitem__) or ["balance"]
-    return msgspec.structs.replace(projection, fields=fields)
+    return msgspec.structs.replace(request.projection, fields=fields)
 
 
 def given_inputs(request: AnalyticsRequest) -> Inputs:
@@ -189,9 +217,10 @@ def computed(measures: list[Any], inputs: Inputs) -> list[Any]:
 
 
 def placed(path: str, below: str) -> str:
-    """A path of an argument, below its measure; one into the request stays."""
-    stated = ("settlement.", "curve", "cashflows", "projection", "tape", "assumptions", "scenarios", "conventions")
-    return path if path.startswith(stated) else f"{below}.{path}"
+    """A path of an argument, below its measure; one into the request stays, one into the projection goes below it."""
+    if path.startswith(OF_REQUEST):
+        return path
+    return f"projection.{path}" if path.startswith(OF_PROJECTION) else f"{below}.{path}".rstrip(".")
 
 
 def result_of(measure: Any, inputs: Inputs) -> Any:

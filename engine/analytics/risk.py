@@ -15,7 +15,7 @@ from engine.analytics.roots import Floats, NoSolution, floats, flows_and_times, 
 from engine.analytics.yields import PERIODS_A_YEAR, Compounding, discounting, present_values
 from engine.errors import InvalidInput, Problem
 
-BASIS_POINT = 1e-4
+BASIS_POINT, MAX_TENORS = 1e-4, 60
 # The maturities that key rates are commonly quoted for, in years.
 KEY_RATES = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.0, 10.0, 15.0, 20.0, 25.0, 30.0)
 
@@ -135,8 +135,8 @@ def tents(times: ArrayLike, tenors: ArrayLike) -> Floats:
     Raises InvalidInput unless the tenors rise.
     """
     years, keys = floats("times", times), floats("tenors", tenors)
-    if keys.ndim != 1 or not len(keys) or keys[0] <= 0 or np.any(np.diff(keys) <= 0):
-        raise InvalidInput([Problem("tenors", "do not rise from above 0; expected rising years")])
+    if keys.ndim != 1 or not 1 <= len(keys) <= MAX_TENORS or keys[0] <= 0 or np.any(np.diff(keys) <= 0):
+        raise InvalidInput([Problem("tenors", f"do not rise from above 0; expected 1 to {MAX_TENORS} rising years")])
     return np.stack([np.interp(years, keys, unit) for unit in np.eye(len(keys))])
 
 

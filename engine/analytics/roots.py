@@ -19,6 +19,8 @@ Floats = NDArray[np.float64]
 # Bounds of log(1 + rate), and of any exponent, so that nothing overflows.
 LOWEST_LOG, HIGHEST_LOG, LARGEST_EXPONENT = -np.log(1e6), np.log(1e6), 600.0
 MAX_CHANGES = 32
+# The work of isolating roots grows with the square of the changes of sign; this much takes seconds.
+MAX_ISOLATIONS = 20_000
 ROUNDING = 1e-13
 STEPS = 200
 
@@ -45,8 +47,7 @@ def floats(name: str, values: ArrayLike) -> Floats:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         raise InvalidInput([Problem(name, "has a value that is not a number; expected finite numbers")]) from None
-    # A sum is finite only if every value is; the values are looked at one by one where it is not.
-    if not np.isfinite(array.sum()) and not np.all(np.isfinite(array)):
+    if not np.isfinite(array).all():
         raise InvalidInput([Problem(name, "has a value that is not a finite number; expected finite numbers")])
     return array
 
@@ -121,7 +122,11 @@ def discount_roots(
     rows, years = rows[:, order], times[order]
     bounds = exponent_bounds(years)
     found = np.zeros(len(rows))
-    simple = sign_changes(rows) == 1
+    changes = sign_changes(rows)
+    simple = changes == 1
+    if (np.minimum(changes[~simple], MAX_CHANGES) ** 2).sum() > MAX_ISOLATIONS:
+        message = "have too many vectors that change sign more than once; ask for fewer at a time"
+        raise InvalidInput([Problem("cashflows", message)])
     for at in np.flatnonzero(~simple).tolist():
         place = f" for vector {at}" if amounts.ndim > 1 else ""
         found[at] = chosen_root(isolated_roots(rows[at], years, *bounds), what + place, near, rate)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 from engine.analytics.roots import Floats, NoSolution, find_root, floats, plain
 from engine.curves import Abs, Psa, annual_from_monthly, monthly_from_annual
 from engine.errors import InvalidInput, Problem
+from engine.loan_arrays import MAX_TERM
 
 HIGHEST_PSA = 500.0
 
@@ -130,9 +131,11 @@ def implied_speed(
     remaining_term: months to go at the first factor. age: 1-based loan age of the first month's payment, none takes
     original_term - remaining_term + 1. Raises NoSolution where the pool has paid less than by schedule.
     """
-    if not 1 <= months <= remaining_term <= original_term:
-        message = f"is {months}; expected 1 to remaining_term, {remaining_term}, and that at most {original_term}"
+    if not 1 <= months <= remaining_term <= original_term <= MAX_TERM:
+        message = f"is {months}; expected 1 <= months <= remaining_term <= original_term <= {MAX_TERM}"
         raise InvalidInput([Problem("months", message)])
+    if annual_rate <= -1 or not np.isfinite(annual_rate):
+        raise InvalidInput([Problem("annual_rate", f"is {annual_rate:g}; expected a decimal above -1")])
     shares = amortized_factor(annual_rate, original_term, remaining_term - np.arange(months + 1))
     first_age = original_term - remaining_term + 1 if age is None else age
     scheduled = float(scheduled_factor(first_factor, shares[0], shares[-1]))

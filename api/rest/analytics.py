@@ -1,0 +1,136 @@
+"""POST /v1/analytics: measures of cashflows that are given, or of a projection that is made first."""
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio.to_thread
+import msgspec
+import orjson
+from litestar import Request, Response, post
+
+from api import encode, limits
+from api.faults import type_refusal
+from api.rest.projections import COLUMNS, INLINE_BODY_BYTES, READERS, SCENARIOS, body_type
+from api.roles import requires
+from api.settings import Settings
+from engine.analytics import Analysis, AnalyticsRequest, analyze
+from engine.analytics.request import results_by_type
+
+DECODERS: dict[str, Callable[[bytes], AnalyticsRequest]] = {
+    name: (msgspec.json if name == encode.JSON else msgspec.msgpack).Decoder(AnalyticsRequest).decode
+    for name in READERS
+}
+
+
+def to_json(analysis: Analysis, measures: list[Any]) -> bytes:
+    return orjson.dumps(results_by_type(analysis, measures), option=orjson.OPT_SERIALIZE_NUMPY)
+
+
+def to_msgpack(analysis: Analysis, measures: list[Any]) -> bytes:
+    return msgspec.msgpack.encode(results_by_type(analysis, measures), enc_hook=lambda array: array.tolist())
+
+
+ENCODERS = {name: to_json if name == encode.JSON else to_msgpack for name in READERS}
+
+
+def decode(body: bytes, media_type: str) -> AnalyticsRequest:
+    """The request in a body. Raises Refusal (400)."""
+    try:
+        return DECODERS[media_type](body)
+    except msgspec.ValidationError as error:
+        raise type_refusal(error, READERS[media_type](body), "projection.") from error
+
+
+def answer(request: AnalyticsRequest, threads: int | None, media_type: str) -> bytes:
+    """The encoded results of a request."""
+    return ENCODERS[media_type](analyze(request, threads), request.measures)
+
+
+@post("/v1/analytics", status_code=200, guards=[requires("reader")])
+async def create_analysis(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """The measures that the body asks for."""
+    settings: Settings = request.app.state.settings
+    media_type = encode.choose(request.headers.get("accept", ""), ENCODERS)
+    given, body = body_type(request), await request.body()
+    if len(body) > INLINE_BODY_BYTES:
+        asked = await anyio.to_thread.run_sync(decode, body, given)
+    else:
+        asked = decode(body, given)
+    threads = settings.calculation_thread_pool_size
+    if limits.check_analytics(asked, settings) > limits.INLINE_LOAN_MONTHS:
+        content = await anyio.to_thread.run_sync(answer, asked, threads, media_type)
+    else:
+        content = answer(asked, threads, media_type)
+    return Response(content, media_type=media_type, headers={"vary": "Accept"})
+
+
+CURVE = {"times": [1.0, 2.0, 5.0, 10.0, 30.0], "values": [0.05, 0.045, 0.04, 0.041, 0.042], "quote": "par"}
+EXAMPLES: dict[str, Any] = {
+    "given_cashflows": {
+        "summary": "A bond of two years and a strip, their yields, risk and Z-spreads",
+        "value": {
+            "cashflows": {"columns": {"cashflow": [[3.0, 3.0, 3.0, 103.0], [25.0, 25.0, 25.0, 25.0]]}},
+            "settlement": {"payments_per_year": 2},
+            "curve": CURVE,
+            "measures": [
+                {"type": "yield", "price": [99.5, 93.0]},
+                {"type": "modified_duration", "price": [99.5, 93.0]},
+                {"type": "convexity", "annual_yield": 0.06},
+                {"type": "z_spread", "price": [99.5, 93.0]},
+                {"type": "key_rate_durations", "tenors": [1, 2]},
+            ],
+        },
+    },
+    "projection": {
+        "summary": "A tape under two scenarios: price, average life, effective duration and losses",
+        "value": {
+            "projection": {
+                "tape": {"columns": COLUMNS},
+                "assumptions": {
+                    "prepayment": {"type": "psa", "speed": 1.5},
+                    "default": {"type": "cdr", "rate": 0.01},
+                    "severity": 0.4,
+                },
+                "scenarios": SCENARIOS[:2],
+            },
+            "settlement": {"stated_delay_days": 55},
+            "measures": [
+                {"type": "price", "annual_yield": 0.06},
+                {"type": "wal"},
+                {"type": "effective_duration", "annual_yield": 0.06, "speed_down": 1.5, "speed_up": 0.7},
+                {"type": "cumulative_loss"},
+            ],
+        },
+    },
+    "breakeven": {
+        "summary": "The default rates at which losses use up 5% of support, and at which a price yields 5%",
+        "value": {
+            "projection": {
+                "tape": {"columns": {"balance": [100.0], "annual_rate": 0.09, "remaining_term": 60}},
+                "assumptions": {"severity": 0.5, "recovery_lag": 6},
+            },
+            "measures": [
+                {"type": "breakeven_cdr", "target": {"type": "investor_loss", "support": 0.05}},
+                {"type": "breakeven_cdr", "target": {"type": "yield", "value": 0.05, "price": 102.0}},
+            ],
+        },
+    },
+    "expected_credit_loss": {
+        "summary": "IFRS 9, stage 2, two macro scenarios of three years",
+        "value": {
+            "measures": [
+                {
+                    "type": "ifrs9_ecl",
+                    "stage": 2,
+                    "pd": [[0.01, 0.01, 0.01], [0.03, 0.04, 0.04]],
+                    "pd_kind": "hazard",
+                    "lgd": 0.45,
+                    "ead": [1000.0, 700.0, 400.0],
+                    "effective_rate": 0.07,
+                    "periods_per_year": 1,
+                    "weights": [0.7, 0.3],
+                }
+            ]
+        },
+    },
+}
