@@ -22,6 +22,7 @@ from api.rest.analytics import create_analysis
 from api.rest.health import api_component, health, live, measure, ready, version
 from api.rest.metrics import metrics_page
 from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
+from api.rest.profiles import create_profile
 from api.rest.projections import create_projection
 from api.roles import undeclared
 from api.settings import Settings
@@ -29,7 +30,7 @@ from api.storage.opened import Storage
 from api.tokens import Tokens
 
 ROUTES = [
-    health, live, ready, metrics_page, create_projection, create_analysis, schema_page, openapi_json, page_asset,
+    health, live, ready, metrics_page, create_projection, create_profile, create_analysis, schema_page, openapi_json, page_asset,
 ]  # fmt: skip
 
 

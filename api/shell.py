@@ -24,7 +24,8 @@ from api.exposition import prepare
 from api.logging import configure
 from api.settings import Role, Settings, SettingsError
 from api.shell_backup import backup
-from api.shell_inputs import assumptions_from, described, mapping, percent, rows_of_file, speed
+from api.shell_inputs import assumptions_from, described, percent, rows_of_file, speed
+from api.shell_profile import print_warnings, profile_command, reading, tape_options
 from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
 from api.shell_service import migrate
 from api.shell_welcome import welcome
@@ -33,6 +34,8 @@ from engine.assumptions import Assumptions
 from engine.cashflows import Cashflows
 from engine.errors import EngineError, InvalidInput
 from engine.fields import DEFAULT_FIELDS, FIELDS
+from engine.layout_options import LayoutTape
+from engine.layout_report import ReadReport
 from engine.projection import project, project_batches
 from engine.request import ProjectionRequest
 from engine.summary import Summary, summarize
@@ -76,7 +79,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     periods: int | None
     conventions: str
     threads: int | None
-    mapping: dict[str, str]
+    reading: dict[str, Any]
 
 
 class Counter:
@@ -87,11 +90,14 @@ class Counter:
         self.loans = 0
         self.loan_months = 0
         self.batch_start = 0
+        self.report: ReadReport | None = None
 
     def watch(self, tapes: Iterable[Tape]) -> Iterator[Tape]:
         for tape in tapes:
             self.batch_start = self.loans
             self.loans += len(tape)
+            if isinstance(tape, LayoutTape) and tape.report is not None:
+                self.report = tape.report if self.report is None else self.report.plus(tape.report)
             terms = np.asarray(tape.columns.remaining_term if tape.columns else [])
             self.loan_months += int(np.minimum(terms, self.periods or terms).sum())
             yield tape
@@ -122,14 +128,7 @@ class Counter:
 @click.option("--periods", type=int, help="Months to project.  [default: to the last flow]")
 @click.option("--conventions", default="sifma", show_default=True, help="Preset of conventions.")
 @click.option("--threads", type=click.IntRange(1), help="Threads.  [default: one a processor]")
-@click.option(
-    "--map",
-    "columns",
-    type=mapping,
-    multiple=True,
-    metavar="FILE_COL=OUR_COL",
-    help="Which column of the file is which of ours.",
-)
+@tape_options
 @click.option("--out", type=click.Path(dir_okay=False), help="File for the columns: .csv, .parquet, .arrow or .json.")
 @click.option("--plot", type=click.Path(dir_okay=False), help="File for a picture: .png, .svg or .pdf.")
 def project_command(tape: str, out: str | None, plot: str | None, fields: str | None, **options: Any) -> None:
@@ -141,7 +140,7 @@ def project_command(tape: str, out: str | None, plot: str | None, fields: str | 
         periods=options["periods"],
         conventions=options["conventions"],
         threads=options["threads"],
-        mapping=dict(options["columns"]),
+        reading=reading(options),
     )
     check_targets(tape, out, plot)
     counter = Counter(output.periods)
@@ -155,6 +154,7 @@ def project_command(tape: str, out: str | None, plot: str | None, fields: str | 
     console = Console() if sys.stdout.isatty() else Console(width=120)
     title = f"{Path(tape).name}: {described(options)}"
     print_report(console, title, cashflows, summary, effort)
+    print_warnings(console, counter.report)
     if out is not None:
         write_table(out, file_columns(cashflows, output.fields))
         console.print(f"  Columns are in [bold]{out}[/]", highlight=False)
@@ -198,7 +198,7 @@ def run(tape: str, assumptions: Assumptions, output: Output, counter: Counter) -
 
         try:
             if output.level == "pool":
-                batches = counter.watch(iter_tape(tape, mapping=output.mapping))
+                batches = counter.watch(iter_tape(tape, **output.reading))
                 return project_batches(
                     batches,
                     assumptions=assumptions,
@@ -208,7 +208,7 @@ def run(tape: str, assumptions: Assumptions, output: Output, counter: Counter) -
                     threads=output.threads,
                     progress=progress,
                 )
-            (whole,) = counter.watch([read_tape(tape, mapping=output.mapping)])
+            (whole,) = counter.watch([read_tape(tape, **output.reading)])
             request = ProjectionRequest(
                 tape=whole,
                 assumptions=assumptions,
@@ -289,6 +289,7 @@ def token(subject: str, hours: float, role: Role) -> None:
 
 
 main.add_command(migrate)
+main.add_command(profile_command)
 main.add_command(backup)
 
 

@@ -17,6 +17,7 @@ from engine.layout_options import LayoutTape
 from engine.layout_report import ReadReport, RowProblems
 from engine.layouts import LAYOUTS
 from engine.loans import Loan
+from engine.profile import Profile, profile
 from engine.projection import project, project_batches
 from engine.rates import DatedRates, FlatRate, Forwards, KeyRateShock, MonthlyRates, ParallelShock
 from engine.request import ProjectionRequest
@@ -28,9 +29,10 @@ __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions",
     "Burnout", "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field",
     "FlatRate", "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp", "MonthlyRates",
-    "ParallelShock", "Problem", "ProjectionRequest", "Psa", "ReadReport", "RowProblems", "Rule", "Scaled", "Scenario",
-    "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector", "analytics",
-    "credit_loss", "dates", "day_count", "iter_tape", "project", "project_batches", "read_tape", "summarize",
+    "ParallelShock", "Problem", "Profile", "ProjectionRequest", "Psa", "ReadReport", "RowProblems", "Rule", "Scaled",
+    "Scenario", "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
+    "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project", "project_batches",
+    "read_tape", "summarize",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.

@@ -29,6 +29,7 @@ from api import limits, metrics
 from api.errors import Refusal, as_refusal
 from api.graphql.cost import cost, skipped
 from api.graphql.inputs import ProjectionRequestInput, config, to_request
+from api.graphql.profiles import Profile, TapeArgument, profiled
 from api.graphql.texts import first_line
 from api.graphql.types import DEFAULT_PAGE, MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
 from api.kernel import project
@@ -212,6 +213,13 @@ class Query:
         except Exception as error:
             raise graphql_error(as_refusal(error, "graphql")) from error
         return Projection(cashflows=cashflows)
+
+    @strawberry.field(description="What a tape holds: counts, weighted averages, ranges, missing values and strata.")
+    async def profile(self, info: Info[Any, Any], tape: TapeArgument) -> Profile:
+        try:
+            return await profiled(tape)
+        except Exception as error:
+            raise graphql_error(as_refusal(error, "graphql")) from error
 
 
 class CashflowSchema(strawberry.Schema):

@@ -9,6 +9,7 @@ from api import encode
 from api.errors import PROBLEM_JSON, ProblemDetails
 from api.rest import analytics
 from api.rest.health import Health, Live, version
+from api.rest.profiles import ANSWERS, READERS, ProfileRequest
 from api.rest.projections import DECODERS, EXAMPLES
 from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS
@@ -134,6 +135,38 @@ def first_line(cls: type) -> str:
     return (cls.__doc__ or cls.__name__).strip().splitlines()[0]
 
 
+def profile_path() -> dict[str, Any]:
+    binary: dict[str, Any] = {"schema": {}}
+    body = {"schema": {"$ref": REFERENCE.format(name="ProfileRequest")}}
+    example = {"tape": EXAMPLES["scenarios_on_columns"]["value"]["tape"]}
+    content = {encode.JSON: {**body, "example": example}, **dict.fromkeys(READERS, binary)}
+    answer = {"schema": {"$ref": REFERENCE.format(name="Profile")}}
+    parameters = {
+        "layout": ("Layout of the file, by default as it shows.", {"enum": list(engine.LAYOUTS)}),
+        "on_error": ("What faulty rows of a file of a layout do.", {"enum": ["refuse", "skip"]}),
+        "period": ("Reporting month of a file of a layout, by default its latest.", {"type": "string"}),
+    }
+    operation = {
+        "operationId": "createProfile",
+        "summary": "Profile a tape",
+        "description": "Counts, balance, WAC, WAM, WALA, ranges, missing values, outliers and strata of the tape in "
+        "the body: a file, or a JSON object with `tape`. As JSON, or as a picture (PNG, SVG).",
+        "parameters": [
+            {"name": name, "in": "query", "description": text, "schema": schema}
+            for name, (text, schema) in parameters.items()
+        ],
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {
+                "description": "The profile.",
+                "content": {name: answer if name == encode.JSON else binary for name in ANSWERS},
+            },
+            **problems("400", "401", "404", "406", "413", "415", "422", "500"),
+        },
+    }
+    return {"post": operation}
+
+
 def json_answer(summary: str, operation_id: str, schema: dict[str, Any], **extra: Any) -> dict[str, Any]:
     content = {"application/json": {"schema": schema}}
     responses = {"200": {"description": summary + ".", "content": content}, **extra.pop("failures", {})}
@@ -181,6 +214,8 @@ def document() -> dict[str, Any]:
         AnalyticsRequest,
         *results,
         engine.Summary,
+        engine.Profile,
+        ProfileRequest,
         ProblemDetails,
         Health,
         Live,
@@ -198,6 +233,7 @@ def document() -> dict[str, Any]:
     paths = {
         "/v1/projections": projection_path(),
         "/v1/analytics": analytics_path(),
+        "/v1/tapes/profile": profile_path(),
         "/graphql": graphql_path(),
         **health_paths(),
         "/metrics": {
