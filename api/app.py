@@ -30,7 +30,8 @@ from api.storage.opened import Storage
 from api.tokens import Tokens
 
 ROUTES = [
-    health, live, ready, metrics_page, create_projection, create_profile, create_analysis, schema_page, openapi_json, page_asset,
+    health, live, ready, metrics_page, create_projection, create_profile, create_analysis, schema_page, openapi_json,
+    page_asset,
 ]  # fmt: skip
 
 
