@@ -14,6 +14,7 @@ from contextvars import ContextVar
 WELL_FORMED = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 # Source: W3C Trace Context, section 3.2: version, trace id, parent id, flags; later versions may add more fields.
 TRACEPARENT = re.compile(rb"(?!ff)([0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(-.*)?")
+CARRIED = "_correlation"
 NOTHING: Mapping[str, str] = {}
 
 fields: ContextVar[Mapping[str, str]] = ContextVar("fields", default=NOTHING)
@@ -30,6 +31,12 @@ def trace_of(traceparent: bytes | None) -> str | None:
     if found is None or (found[1] == b"00" and found[3]):
         return None
     return found[2].decode("ascii")
+
+
+def fields_for(error: object) -> Mapping[str, str]:
+    """The fields to tell beside an error, or beside none: those it carries, else those of where we are."""
+    carried: Mapping[str, str] | None = getattr(error, CARRIED, None)
+    return fields.get() if carried is None else carried
 
 
 def new_id() -> str:
@@ -59,12 +66,16 @@ def correlation_id() -> str:
 def correlated(correlation_id: str | None = None, **more: str) -> Iterator[None]:
     """Puts the correlation id and further fields, such as run_id, on every line logged within.
 
-    Without an id it keeps the one there is, or makes one.
+    Without an id it keeps the one there is, or makes one. An exception that leaves carries them along, for whoever logs
+    it outside.
     """
     outer = fields.get()
-    chosen = correlation_id or outer.get("correlation_id") or new_id()
-    token = fields.set({**outer, **more, "correlation_id": chosen})
+    inner = {**outer, **more, "correlation_id": correlation_id or outer.get("correlation_id") or new_id()}
+    token = fields.set(inner)
     try:
         yield
+    except BaseException as error:
+        error.__dict__.setdefault(CARRIED, inner)
+        raise
     finally:
         fields.reset(token)

@@ -6,6 +6,7 @@ own loggers, end in the one handler that configure() sets.
 
 import logging
 import sys
+from types import TracebackType
 from typing import Any, TextIO
 
 import orjson
@@ -38,7 +39,8 @@ class StderrHandler(logging.StreamHandler[TextIO]):
 
 def with_ids(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """The event with the ids of the request or job; what it brings itself stays."""
-    for name, value in correlation.fields.get().items():
+    error = event.get("exc_info")
+    for name, value in correlation.fields_for(error[1] if isinstance(error, tuple) else error).items():
         event.setdefault(name, value)
     return event
 
@@ -49,7 +51,9 @@ def to_json(event: EventDict, **_: Any) -> str:
 
 def in_order(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
     """The event with what one reads first in front."""
-    event.pop("color_message", None)  # uvicorn's message a second time, with colours
+    # The message a second time: uvicorn's with colours, and what another handler has left on the record.
+    for name in ("color_message", "message", "asctime"):
+        event.pop(name, None)
     first = {name: event.pop(name) for name in ("timestamp", "level", "logger", "event") if name in event}
     return {**first, **event}
 
@@ -94,10 +98,19 @@ def wants_json(settings: Settings) -> bool:
     return settings.env == "production" or not sys.stderr.isatty()
 
 
+def log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """Logs what ends the process; the interpreter would print it as it is, secrets included."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        logging.getLogger("api").critical("uncaught error", exc_info=(kind, error, trace))
+
+
 def configure(settings: Settings) -> None:
     """Sends every logger through the one handler of these settings; called again, it takes the place of the last."""
     handler = StderrHandler()
     handler.setFormatter(formatter(Scrubber(secrets_of(settings)), wants_json(settings), sys.stderr.isatty()))
+    sys.excepthook = log_uncaught
     root = logging.getLogger()
     for other in [old for old in root.handlers if isinstance(old, StderrHandler)]:
         root.removeHandler(other)

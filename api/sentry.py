@@ -23,7 +23,7 @@ def start(settings: Settings, part: Literal["api", "worker", "scheduler"], relea
     from sentry_sdk.integrations.atexit import AtexitIntegration
     from sentry_sdk.integrations.dedupe import DedupeIntegration
     from sentry_sdk.integrations.excepthook import ExcepthookIntegration
-    from sentry_sdk.integrations.logging import LoggingIntegration
+    from sentry_sdk.integrations.logging import LoggingIntegration, ignore_logger
     from sentry_sdk.integrations.sqlalchemy import SqlalchemyIntegration
     from sentry_sdk.integrations.threading import ThreadingIntegration
 
@@ -38,6 +38,8 @@ def start(settings: Settings, part: Literal["api", "worker", "scheduler"], relea
     if part == "worker":
         from sentry_sdk.integrations.dramatiq import DramatiqIntegration
 
+        # Its log line says the same once more, with the arguments of the message.
+        ignore_logger("dramatiq.worker.WorkerThread")
         integrations.append(DramatiqIntegration())
     clean = cleaner(Scrubber(secrets_of(settings)))
     sentry_sdk.init(
@@ -76,10 +78,12 @@ def cleaner(scrubber: Scrubber) -> Any:
     """The last step before an event leaves: the ids put on it, the secrets taken out of it."""
 
     def clean(event: Any, hint: Any) -> Any:
-        # An event without its tags would still tell what went wrong; one that fails here is not sent at all.
-        event["tags"] = {**dict(event.get("tags") or {}), **correlation.fields.get()}
+        error = hint["exc_info"][1] if hint.get("exc_info") else None
+        event["tags"] = {**dict(event.get("tags") or {}), **correlation.fields_for(error)}
+        # Parameters of addresses may be tokens; arguments of messages are nobody's business either.
         if "query_string" in (event.get("request") or {}):
             event["request"]["query_string"] = ""
+        (event.get("contexts") or {}).pop("dramatiq", None)
         return scrubber.value(event)
 
     return clean
@@ -91,10 +95,7 @@ def reported(app: ASGIApp, routes: Routes) -> ASGIApp:
     from sentry_sdk.integrations.asgi import SentryAsgiMiddleware
 
     async def named(scope: Any, receive: Receive, send: Send) -> None:
-        try:
-            await app(scope, receive, send)
-        finally:
-            if scope["type"] == "http":
-                get_current_scope().set_transaction_name(routes.template(scope), source="route")
+        get_current_scope().set_transaction_name(routes.template(scope), source="route")
+        await app(scope, receive, send)
 
     return SentryAsgiMiddleware(named, asgi_version=3)
