@@ -3,6 +3,7 @@
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
+PROMTOOL ?= promtool
 SANITIZE_DIR := build/sanitize
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -10,7 +11,7 @@ CORE_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.pxi ext/*.h ext/*.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build run test lint format bench bench-report sanitize check lock clean distclean
+.PHONY: help setup build run test lint format bench bench-report sanitize check-alerts check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -50,6 +51,9 @@ sanitize: setup ## run the engine's tests under AddressSanitizer and UndefinedBe
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZE_DIR)/lib:. PYTHONMALLOC=malloc \
 	timeout 600 $(BIN)/python -m pytest --import-mode=importlib -p no:cacheprovider --capture=sys -q tests/engine
+
+check-alerts: ## check the Prometheus configuration and try every alert (promtool, Debian's package prometheus)
+	cd prometheus && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules alerts_test.yml
 
 check: lint test ## what continuous integration checks
 

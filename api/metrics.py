@@ -95,6 +95,18 @@ DRILL_SUCCESS = gauge(
 )
 DRILL_TIME = gauge("cashflow_backup_drill_timestamp_seconds", "When the last restore drill ended.", SHARED, "database")
 
+# A counter that begins at one has not increased, so what alerts watch begins at nought.
+for of_errors in ("api", "graphql", "worker", "scheduler"):
+    ERRORS.labels(of_errors)
+for of_runs in ("succeeded", "failed", "cancelled", "dead"):
+    RUNS_FINISHED.labels(of_runs)
+for of_limits in ("user", "address"):
+    RATE_LIMIT_REJECTIONS.labels(of_limits)
+for of_tokens in ("missing", "invalid"):
+    AUTHENTICATION_FAILURES.labels(of_tokens)
+for of_webhooks in ("delivered", "refused", "unreachable", "given_up"):
+    WEBHOOKS.labels(of_webhooks)
+
 
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
     """Counts one answer."""
@@ -109,7 +121,7 @@ def count_error(part: Literal["api", "graphql", "worker", "scheduler"]) -> None:
 
 
 def count_authentication_failure(reason: str) -> None:
-    """Counts a refused token; `reason` is a word of the code (missing, malformed, expired, ...), never of the token."""
+    """Counts a refused token; `reason` is a word of the code (missing or invalid), never of the token."""
     AUTHENTICATION_FAILURES.labels(reason).inc()
 
 
