@@ -4,7 +4,7 @@ from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.types import ASGIApp
 
-from api import sentry
+from api import checks, sentry
 from api.auth import authentication
 from api.components import Components
 from api.errors import handle
@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
     api_component(components)
     storage = Storage(used)
     components.register("database", storage.check)
+    checks.register(components, used)
     limiter = Limiter(used)
     state = State(
         {

@@ -67,18 +67,20 @@ class Components:
     async def check_one(self, component: Component) -> ComponentHealth:
         started, status = time.perf_counter(), "ok"
         details: dict[str, Any] = {}
+        reason: Exception | None = None
         try:
             async with asyncio.timeout(self.timeout):
                 details = dict(await component.check() or {})
         except TimeoutError:
             status = "timeout"
         except Exception as error:
-            # The page is open to everyone, so the reason is only in the log.
-            status = "failing"
-            logger.warning("component fails", extra={"component": component.name}, exc_info=error)
+            status, reason = "failing", error
         seconds = time.perf_counter() - started
-        if status == "timeout":
-            logger.warning("component does not answer", extra={"component": component.name, "seconds": seconds})
+        before = self.found[component.name].status if component.name in self.found else "ok"
+        if status != before:
+            # The page is open to everyone, so the reason is only in the log; and there once, not with every probe.
+            level = logging.INFO if status == "ok" else logging.WARNING
+            logger.log(level, "component is %s", status, extra={"component": component.name}, exc_info=reason)
         metrics.record_check(component.name, status == "ok", seconds)
         return ComponentHealth(status, round(1e3 * seconds, 3), details)
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Thread
+from typing import Literal
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
@@ -14,6 +15,7 @@ from prometheus_client.multiprocess import MultiProcessCollector, mark_process_d
 from prometheus_client.registry import Collector
 
 from api import metrics
+from api.settings import Settings
 
 
 def directory() -> Path | None:
@@ -133,6 +135,15 @@ def render(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def serve_worker_metrics(port: int, version: str, address: str = "0.0.0.0") -> tuple[WSGIServer, Thread]:
-    """The server of a worker's page on its own port (WORKER_METRICS_PORT), and the thread that it runs in."""
+def expose(settings: Settings, kind: Literal["worker", "scheduler"], version: str) -> None:
+    """Serves the page of the processes that this one starts from now on, and its own, on WORKER_METRICS_PORT if set."""
+    if settings.worker_metrics_port is None:
+        return
+    base = Path(settings.prometheus_multiproc_dir or settings.state_dir)
+    prepare((base / f"metrics-{kind}-{settings.worker_metrics_port}").resolve())
+    serve_page(settings.worker_metrics_port, version)
+
+
+def serve_page(port: int, version: str, address: str = "0.0.0.0") -> tuple[WSGIServer, Thread]:
+    """The server of the page on a port of its own, and the thread that it runs in."""
     return start_http_server(port, addr=address, registry=page_registry(version))

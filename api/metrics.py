@@ -104,7 +104,7 @@ for of_limits in ("user", "address"):
     RATE_LIMIT_REJECTIONS.labels(of_limits)
 for of_tokens in ("missing", "invalid"):
     AUTHENTICATION_FAILURES.labels(of_tokens)
-for of_webhooks in ("delivered", "refused", "unreachable", "given_up"):
+for of_webhooks in ("delivered", "failed", "given_up"):
     WEBHOOKS.labels(of_webhooks)
 
 
@@ -176,7 +176,7 @@ def beat(kind: Literal["worker", "scheduler"]) -> None:
 
 
 def record_webhook(outcome: str, seconds: float) -> None:
-    """Counts a webhook delivery: delivered, refused, unreachable or given_up."""
+    """Counts a webhook delivery: delivered, failed (to be tried again) or given_up."""
     WEBHOOKS.labels(outcome).inc()
     WEBHOOK_DURATION.labels(outcome).observe(seconds)
 
@@ -195,20 +195,21 @@ def record_check(component: str, ok: bool, seconds: float) -> None:
 def watch_pool(pool: Any) -> None:
     """Follows a SQLAlchemy pool (`engine.pool`, or `engine.sync_engine.pool` of an async engine) with the pool gauges.
 
-    Each process follows the one pool it has, once; the page adds the processes up.
+    The gauges add up the pools of a process, and the page the processes.
     """
     from sqlalchemy import event
 
     # Counted by its events: on check-in the pool's own figures still include the connection that comes back.
     lock, opened = threading.Lock(), 0
     size: int = pool.size() if hasattr(pool, "size") else 0
-    POOL_SIZE.set(size)
+    POOL_SIZE.inc(size)
 
     def count(change: int) -> None:
         nonlocal opened
         with lock:
-            opened += change
-            POOL_OVERFLOW.set(max(0, opened - size) if size else 0)
+            before, opened = opened, opened + change
+            if size:
+                POOL_OVERFLOW.inc(max(0, opened - size) - max(0, before - size))
 
     event.listen(pool, "connect", lambda *_: count(1))
     event.listen(pool, "close", lambda *_: count(-1))

@@ -10,7 +10,18 @@ from urllib.parse import quote, unquote, urlsplit
 
 SCRUBBED = "[scrubbed]"
 # A setting with one of these in its name is a secret, and so is the value of such a key in anything that is told.
-SECRET_WORDS = ("secret", "password", "passwd", "private_key", "api_key", "apikey", "access_key", "credential", "dsn")
+SECRET_WORDS = (
+    "secret",
+    "password",
+    "passwd",
+    "private_key",
+    "api_key",
+    "apikey",
+    "access_key",
+    "encryption_key",
+    "credential",
+    "dsn",
+)
 KEPT_HEAD = rf"\1{SCRUBBED}"
 MORE_SECRET_KEYS = r"authorization|cookie|passphrase|\btoken\b|_token\b|-token\b|x-sentry-auth"
 SECRET_KEYS = re.compile("|".join((*SECRET_WORDS, MORE_SECRET_KEYS)), re.IGNORECASE)
@@ -54,7 +65,9 @@ def secrets_of(settings: Any) -> set[str]:
         value = getattr(settings, name)
         for text in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else []:
             if isinstance(text, str):
-                found |= passwords_in(text) | ({text} if any(word in name for word in SECRET_WORDS) else set())
+                found |= passwords_in(text)
+                # An id and a colon may stand before a key.
+                found |= {text, text.partition(":")[2]} if any(word in name for word in SECRET_WORDS) else set()
     return {secret for secret in found if len(secret) >= SHORTEST}
 
 

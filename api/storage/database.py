@@ -18,6 +18,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from api import metrics
 from api.settings import Settings
 
 MIGRATIONS = "api.storage:migrations"
@@ -40,6 +41,7 @@ class Database:
         else:
             options |= {"pool_recycle": 1800, "connect_args": {"timeout": 10, "command_timeout": 60}}
         self.engine: AsyncEngine = create_async_engine(self.url, **options)
+        metrics.watch_pool(self.engine.sync_engine.pool)
         if self.is_sqlite:
             event.listen(self.engine.sync_engine, "connect", prepare_sqlite)
             event.listen(self.engine.sync_engine, "begin", begin_sqlite)

@@ -55,7 +55,7 @@ def serve(settings: Settings) -> None:
         assert answer.json()["errors"], answer.text
         assert client.post("/v1/projections", json={}, headers=headers).status_code == 400
         assert client.get("/v1/projections").status_code == 401
-        assert client.get("/health").status_code == 200
+        assert client.get("/health/ready").status_code == 200
 
 
 def work(settings: Settings) -> None:

@@ -2,16 +2,24 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import datetime
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from api import checks
 from api.app import create_app
+from api.backup.manager import BackupManager
 from api.components import Components
+from api.exposition import page_registry, render
 from api.settings import Settings
+from api.storage.database import Database
+from tests.servers import Valkey
 
 Client = TestClient[Litestar]
 
@@ -120,6 +128,27 @@ async def test_a_caller_that_leaves_does_not_end_the_check_of_the_others() -> No
     assert (await staying)["one"].status == "ok"
 
 
+async def test_a_failure_is_logged_with_its_reason_once_and_so_is_its_end(caplog: pytest.LogCaptureFixture) -> None:
+    components, broken = Components(kept=0.0), True
+
+    async def sometimes() -> None:
+        if broken:
+            raise ConnectionError("refused by 10.0.0.7")
+
+    components.register("one", sometimes)
+    with caplog.at_level("INFO", "api.health"):
+        await components.check()
+        await components.check()
+        broken = False
+        await components.check()
+        await components.check()
+    first, second = caplog.records
+    assert first.getMessage() == "component is failing"
+    assert first.exc_info is not None
+    assert "refused by 10.0.0.7" in str(first.exc_info[1])
+    assert second.getMessage() == "component is ok"
+
+
 async def test_a_result_is_asked_for_again_when_it_is_old() -> None:
     components, calls = Components(kept=0.0), 0
 
@@ -131,3 +160,32 @@ async def test_a_result_is_asked_for_again_when_it_is_old() -> None:
     await components.check()
     await components.check()
     assert calls == 2
+
+
+async def test_redis_is_asked_and_is_needed_only_where_the_limit_is_closed_without_it(valkey: Valkey) -> None:
+    settings = Settings(jwt_secret="s" * 32, redis_url=valkey.url)
+    components = Components()
+    checks.register(components, settings)
+    assert (await components.check())["redis"].status == "ok"
+    assert components.needed() == set()
+    closed = Components()
+    checks.register(closed, msgspec.structs.replace(settings, rate_limit_on_failure="closed"))
+    assert closed.needed() == {"redis"}
+    away = Components()
+    checks.register(away, msgspec.structs.replace(settings, redis_url="redis://127.0.0.1:1/0"))
+    assert (await away.check())["redis"].status == "failing"
+
+
+async def test_the_last_backup_is_told_with_what_failed_since(tmp_path: Path) -> None:
+    settings = Settings.from_env({"STATE_DIR": str(tmp_path), "JWT_SECRET": "s" * 32})
+    assert (await checks.backup_check(settings)()) == {"last_backup": None, "age_seconds": None, "failures_since": 0}
+    database = Database.from_settings(settings)
+    await database.migrate()
+    await database.dispose()
+    made = await asyncio.to_thread(BackupManager(settings).backup_database)
+    found = await checks.backup_check(settings)()
+    assert found is not None
+    assert datetime.fromisoformat(found["last_backup"]) >= made.created
+    assert 0 <= found["age_seconds"] < 600
+    shown = render(page_registry("1")).decode()
+    assert f'cashflow_backup_last_success_timestamp_seconds{{database="{made.database}"}}' in shown
