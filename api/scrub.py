@@ -34,11 +34,12 @@ PATTERNS = [
     (re.compile(r"((?:token|password|secret|api_key|signature|X-Amz-[a-z]+)=)[^&\s\"']+", re.IGNORECASE), KEPT_HEAD),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), SCRUBBED),
 ]
-# Texts in which none of these occurs match no pattern.
-SIGNS = ("eyJ", "earer", "asic", "://", "oken=", "assword=", "ecret=", "api_key=", "ignature=", "X-Amz", "PRIVATE")
+# A text in which none of these occurs matches no pattern.
+SIGNS = re.compile("eyJ|bearer|basic|://|token=|password=|secret=|api_key=|signature=|X-Amz-|PRIVATE", re.IGNORECASE)
 # Shorter values occur in innocent texts.
 SHORTEST = 6
 DEEPEST = 12
+MOST_KEYS = 1024
 
 
 def forms(secret: str) -> set[str]:
@@ -82,15 +83,18 @@ class Scrubber:
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {form for secret in secrets for form in forms(secret) if len(form) >= SHORTEST}
+        self.keys: dict[str, str] = {}
         # The longest first: one secret may begin with another.
         ordered = sorted(known, key=len, reverse=True)
         self.known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def text(self, text: str) -> str:
         """The text without secrets."""
+        if len(text) < SHORTEST:
+            return text
         if self.known is not None:
             text = self.known.sub(SCRUBBED, text)
-        if any(sign in text for sign in SIGNS):
+        if SIGNS.search(text):
             for pattern, replacement in PATTERNS:
                 text = pattern.sub(replacement, text)
         return text
@@ -118,7 +122,15 @@ class Scrubber:
         return SCRUBBED if self.is_secret(key) and inner not in (None, "") else self.value(inner, depth + 1)
 
     def key(self, key: Any) -> Any:
-        return self.text(key) if isinstance(key, str) else key
+        if not isinstance(key, str):
+            return key
+        found = self.keys.get(key)
+        if found is None:
+            found = self.text(key)
+            # The same few dozen come again and again.
+            if len(self.keys) < MOST_KEYS:
+                self.keys[key] = found
+        return found
 
     @staticmethod
     def is_secret(key: Any) -> bool:
