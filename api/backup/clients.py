@@ -127,15 +127,20 @@ def conninfo(target: Target) -> str:
 
 
 @contextmanager
-def running(command: list[str], target: Target, *, feed: bool = False) -> Iterator[subprocess.Popen[bytes]]:
-    """A client program at work on the target. Ends it where the block fails; raises BackupError where it failed."""
+def running(
+    command: list[str], target: Target, *, feed: bool = False, read: bool = False, connects: bool = True
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A client program at work on the target. Ends it where the block fails; raises BackupError where it failed.
+
+    feed, read: with a pipe to its input, from its output. connects: whether it is told how to reach the target.
+    """
     with pass_file(target) as secret:
         environment = {name: os.environ[name] for name in NEEDED if name in os.environ}
         environment |= {"PGPASSFILE": secret, "PGAPPNAME": "cashflow backup", "PGCONNECT_TIMEOUT": "30"}
         process = subprocess.Popen(
-            [*command, f"--dbname={conninfo(target)}", "--no-password"],
+            [*command, *([f"--dbname={conninfo(target)}", "--no-password"] if connects else [])],
             stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL if feed else subprocess.PIPE,
+            stdout=subprocess.PIPE if read else subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             env=environment,
             start_new_session=True,
@@ -178,7 +183,7 @@ def last_words(told: bytes, target: Target) -> str:
 
 def output(command: list[str], target: Target) -> Iterator[bytes]:
     """What a client program writes, as it comes; ends the program where the reader stops early."""
-    with running(command, target) as process:
+    with running(command, target, read=True) as process:
         assert process.stdout is not None
         while piece := process.stdout.read(PIECE):
             yield piece
@@ -193,3 +198,38 @@ def fed(command: list[str], target: Target, chunks: Iterable[bytes]) -> None:
                 process.stdin.write(chunk)
             except BrokenPipeError:
                 break  # it ended before it read everything; its exit code says why
+
+
+def converted(command: list[str], target: Target, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """What a client program that connects to nothing makes of chunks, as it comes.
+
+    Raises what the chunks raise: what came out by then is then not the whole.
+    """
+    failures: list[BaseException] = []
+
+    def feed(process: subprocess.Popen[bytes]) -> None:
+        assert process.stdin is not None
+        try:
+            for chunk in chunks:
+                process.stdin.write(chunk)
+            process.stdin.close()
+        except BrokenPipeError:
+            return  # it ended before it read everything; its exit code says why
+        except BaseException as error:
+            failures.append(error)
+            process.kill()
+
+    with running(command, target, feed=True, read=True, connects=False) as process:
+        assert process.stdout is not None
+        feeder = threading.Thread(target=feed, args=(process,), daemon=True)
+        feeder.start()
+        try:
+            while piece := process.stdout.read(PIECE):
+                yield piece
+        except GeneratorExit:
+            process.kill()
+            raise
+        finally:
+            feeder.join()
+        if failures:
+            raise failures[0]

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Literal
 
 import msgspec
@@ -89,7 +90,9 @@ class BackupManager:
         """The manifest of a new backup, written after everything else."""
         with locked.dump() as dump:
             former = max(self.vault.manifests(locked.name), key=lambda one: one.created, default=None)
-            key, created = self.vault.begin(locked.name, moment())
+            # Later than any before it, also where two are made within a second or the clock was set back.
+            earliest = moment() if former is None else max(moment(), former.created + timedelta(seconds=1))
+            key, created = self.vault.begin(locked.name, earliest)
             try:
                 data_key = self.keys.fresh(key)
                 stored = archive.write(self.store, key, dump.chunks, data_key)

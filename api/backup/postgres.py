@@ -11,11 +11,12 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime, timedelta
 from typing import Literal
 
 import asyncpg
 
-from api.backup.clients import Target, client, fed, output
+from api.backup.clients import Target, client, converted, fed, output
 from api.backup.contents import differences, names, properties, sequences, tables
 from api.backup.errors import BackupBusy, BackupError, ContentsDiffer
 from api.backup.manifest import Contents, Manifest, Properties, moment
@@ -24,6 +25,8 @@ from api.backup.session import Loop, Session, connected, literal, quoted
 MAX_NAME = 63
 LISTS = {"search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "DateStyle"}
 RENAME_ATTEMPTS = 5
+# pg_restore of this version and newer sets it first of all, and stops where the server does not know it.
+NEW_SETTING, SETTING = 17, b"SET transaction_timeout = 0;\n"
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
 
 
@@ -124,13 +127,19 @@ class LockedPostgres:
         return bool(self.session.value("SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)", name))
 
     def beside(self, word: str) -> str:
-        """A name for a database beside this one, such as app_restore_20261125010203."""
-        tail = f"_{word}_{moment():%Y%m%d%H%M%S}"
+        """A name that no database has, such as app_restore_20261125010203."""
+        when = moment()
+        while self.exists(name := self.beside_at(word, when)):
+            when += timedelta(seconds=1)
+        return name
+
+    def beside_at(self, word: str, when: datetime) -> str:
+        tail = f"_{word}_{when:%Y%m%d%H%M%S}"
         return self.name.encode()[: MAX_NAME - len(tail)].decode(errors="ignore") + tail
 
     def found_beside(self, word: str) -> list[str]:
         """The databases of that form that are there, oldest first."""
-        form = re.compile(re.escape(self.beside(word)[:-14]) + r"\d{14}")
+        form = re.compile(re.escape(self.beside_at(word, moment())[:-14]) + r"\d{14}")
         rows = self.session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")
         return [row["datname"] for row in rows if form.fullmatch(row["datname"])]
 
@@ -189,9 +198,9 @@ class LockedPostgres:
 
     def fill(self, restored: Restored, chunks: Iterable[bytes], manifest: Manifest, contents: Contents) -> None:
         """Restores an archive into the scratch database, in one transaction and to the first error."""
-        made_by = int(manifest.client_version.partition(".")[0])
-        pg_restore = client("pg_restore", max(made_by, self.server_major()), self.pg_bin)
-        command = [pg_restore.path, "--single-transaction", "--exit-on-error"]
+        made_by, server = int(manifest.client_version.partition(".")[0]), self.server_major()
+        pg_restore = client("pg_restore", max(made_by, server), self.pg_bin)
+        command = [pg_restore.path]
         roles = contents.properties.roles if contents.properties else []
         have = {row["rolname"] for row in self.session.rows("SELECT rolname::text FROM pg_roles")}
         absent = [role for role in roles if role not in have]
@@ -199,23 +208,25 @@ class LockedPostgres:
             command += ["--no-owner", "--no-privileges"]
             restored.notes.append(f"owners and privileges are {self.target.user}'s: no role {', '.join(absent)} here")
         self.create(restored, contents.properties)
-        fed(command, self.target.named(restored.name), chunks)
+        target = self.target.named(restored.name)
+        if pg_restore.version[0] >= NEW_SETTING > server:
+            script = converted([*command, "--file=-"], target, chunks)
+            fed(self.psql(), target, without_setting(script))
+        else:
+            fed([*command, "--single-transaction", "--exit-on-error"], target, chunks)
         if contents.properties:
             self.dress(restored, contents.properties, have)
 
     def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> None:
         """Runs a plain SQL archive into the scratch database, in one transaction and to the first error."""
-        psql = client("psql", self.server_major(), self.pg_bin)
+        command = self.psql()
         self.create(restored, None)
-        command = [
-            psql.path,
-            "--no-psqlrc",
-            "--quiet",
-            "--single-transaction",
-            "--set=ON_ERROR_STOP=1",
-            "--output=/dev/null",
-        ]
         fed(command, self.target.named(restored.name), chunks)
+
+    def psql(self) -> list[str]:
+        """The command that runs a script in one transaction, to the first error."""
+        path = client("psql", self.server_major(), self.pg_bin).path
+        return [path, "--no-psqlrc", "--quiet", "--single-transaction", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
 
     def compare(self, restored: Restored, contents: Contents) -> None:
         """Raises ContentsDiffer where the scratch database is not what was backed up."""
@@ -275,3 +286,10 @@ class LockedPostgres:
                 await asyncio.sleep(0.1)
         finally:
             connection.terminate()
+
+
+def without_setting(script: Iterator[bytes]) -> Iterator[bytes]:
+    """A script without the setting that older servers do not know, which stands before anything of the dump."""
+    first = next(script, b"")
+    yield first.replace(SETTING, b"", 1)
+    yield from script

@@ -13,6 +13,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 from api.backup.contents import digest_of
@@ -117,7 +118,9 @@ class LockedSqlite:
         former = None
         with translated():
             if self.path.exists():
-                former = f"{self.path}.before_{moment():%Y%m%d%H%M%S}"
+                when = moment()
+                while Path(former := f"{self.path}.before_{when:%Y%m%d%H%M%S}").exists():
+                    when += timedelta(seconds=1)
                 with closing(opened(self.path)) as live, closing(opened(Path(former))) as kept:
                     live.backup(kept, pages=PAGES)
             with closing(opened(Path(restored.name))) as scratch, closing(opened(self.path)) as live:

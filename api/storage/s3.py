@@ -29,7 +29,13 @@ PART_BYTES = 8 * 1024 * 1024
 PARTS_OF_A_SIZE = 1_000
 RESUMES = 5
 MISSING = {"404", "NoSuchKey", "NotFound"}
+DAMAGED = {"BadDigest", "InvalidDigest", "XAmzContentChecksumMismatch", "XAmzContentSHA256Mismatch"}
+DAMAGED_ATTEMPTS = 5
 EXISTING = {"412", "PreconditionFailed", "ConditionalRequestConflict"}
+
+
+class DamagedOnTheWay(StoreError):
+    """A body that did not arrive as it was sent; the store noticed by its digest."""
 
 
 class S3Store:
@@ -132,10 +138,23 @@ class S3Store:
 
     def call(self, operation: str, key: str, **arguments: Any) -> Any:
         """The answer of one operation. Raises StoreError, by kind."""
+        for attempt in range(DAMAGED_ATTEMPTS):
+            try:
+                return self.asked(operation, key, **arguments)
+            except DamagedOnTheWay:
+                # Bodies are bytes in memory, so they can be sent again; boto3 itself does not for these codes.
+                if attempt == DAMAGED_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("the last attempt returns or raises")
+
+    def asked(self, operation: str, key: str, **arguments: Any) -> Any:
+        """The answer of one operation, asked for once more by boto3 alone. Raises StoreError, by kind."""
         try:
             return getattr(self.client, operation)(Bucket=self.bucket, **arguments)
         except ClientError as error:
             code = error.response.get("Error", {}).get("Code", "")
+            if code in DAMAGED:
+                raise DamagedOnTheWay(f"{key!r}: {operation} failed: {error}") from error
             if code in EXISTING and "IfNoneMatch" in arguments:
                 raise ExistingObject(key) from error
             if code in MISSING or code == "NoSuchUpload":

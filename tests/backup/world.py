@@ -2,12 +2,16 @@
 
 import base64
 import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import asyncpg
 
-from tests.servers import Postgres, postgres_folder, run_apart
+from tests.servers import Postgres, Process, as_other_user, free_port, postgres_folder, run_apart
 
 KEYS = "first:" + base64.b64encode(bytes(range(32))).decode()
 PROGRAMS = str(postgres_folder())
@@ -99,3 +103,38 @@ def put_file(folder: Path, key: str, content: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     os.utime(path)
+
+
+@contextmanager
+def own_server(folder: Path, programs: str = PROGRAMS, password: str = "", *options: str) -> Iterator[Postgres]:
+    """A server of this test alone, of the version in `programs`, to be killed or limited; durable.
+
+    password: of the user postgres, asked for at every connection where given.
+    """
+    data, port, secret = folder / "data", free_port(), folder / "password"
+    secret.write_text(f"{password}\n")
+    secret.chmod(0o644)
+    access = ["-A", "scram-sha-256", f"--pwfile={secret}"] if password else ["-A", "trust"]
+    made = subprocess.run(
+        as_other_user([f"{programs}/initdb", "-D", str(data), "-U", "postgres", "-N", "-E", "UTF8", *access]),
+        capture_output=True,
+        check=False,
+    )
+    assert made.returncode == 0, made.stderr.decode()
+    command = [f"{programs}/postgres", "-D", str(data), "-p", str(port), "-h", "127.0.0.1", "-k", ""]
+    command += ["-c", "shared_buffers=32MB", *options]
+    server = Postgres("127.0.0.1", port, "postgres", password)
+
+    def ready() -> bool:
+        try:
+            return bool(asked(server, "SELECT 1"))
+        except (OSError, asyncpg.PostgresError):
+            return False
+
+    server.process = Process(as_other_user(command), ready, folder / "postgres.log")
+    server.process.start()
+    try:
+        yield server
+    finally:
+        server.process.stop()
+        shutil.rmtree(data, ignore_errors=True)
