@@ -118,14 +118,19 @@ class LockedSqlite:
         former = None
         with translated():
             if self.path.exists():
-                when = moment()
-                while Path(former := f"{self.path}.before_{when:%Y%m%d%H%M%S}").exists():
-                    when += timedelta(seconds=1)
+                former = self.free_name()
                 with closing(opened(self.path)) as live, closing(opened(Path(former))) as kept:
                     live.backup(kept, pages=PAGES)
             with closing(opened(Path(restored.name))) as scratch, closing(opened(self.path)) as live:
                 scratch.backup(live)
         return former
+
+    def free_name(self) -> str:
+        """A path that nothing is at, such as cashflow.db.before_20261125010203."""
+        when = moment()
+        while Path(name := f"{self.path}.before_{when:%Y%m%d%H%M%S}").exists():
+            when += timedelta(seconds=1)
+        return name
 
     def drop(self, name: str) -> None:
         Path(name).unlink(missing_ok=True)
