@@ -27,7 +27,8 @@ LISTS = {"search_path", "temp_tablespaces", "session_preload_libraries", "local_
 RENAME_ATTEMPTS = 5
 # pg_restore of this version and newer sets it first of all, and stops where the server does not know it.
 NEW_SETTING, SETTING = 17, b"SET transaction_timeout = 0;\n"
-TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1"
+# By number and not by name: the name is the restored database's when the names are swapped.
+TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = $1"
 
 
 class Dump:
@@ -265,7 +266,8 @@ class LockedPostgres:
             statements.insert(0, f"ALTER DATABASE {quoted(self.name)} RENAME TO {quoted(former)}")
         renaming = await connected(self.session.target)
         try:
-            ending = asyncio.create_task(self.end_connections())
+            live = await renaming.fetchval("SELECT oid FROM pg_database WHERE datname = $1", self.name)
+            ending = asyncio.create_task(self.end_connections(live))
             try:
                 async with renaming.transaction():
                     for statement in statements:
@@ -277,12 +279,12 @@ class LockedPostgres:
         finally:
             await renaming.close(timeout=5)
 
-    async def end_connections(self) -> None:
-        """Ends the connections of the live database again and again until it is cancelled."""
+    async def end_connections(self, live: int | None) -> None:
+        """Ends the connections of the database of that number again and again until it is cancelled."""
         connection = await connected(self.session.target)
         try:
             while True:
-                await connection.fetch(TERMINATE, self.name)
+                await connection.fetch(TERMINATE, live)
                 await asyncio.sleep(0.1)
         finally:
             connection.terminate()
