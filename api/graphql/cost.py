@@ -1,7 +1,8 @@
 """What a query costs: the numbers that its selection answers with, by rows and columns.
 
-A column has a number a period (at loan level a period and loan), a page of rows as many as `first` says, a summary one
-a figure; `scenarios` and `groups` multiply what is below them. Aliases count each time, since each is in the answer.
+A column has a number a period (at loan level a period and loan), and so counts a figure of `analytics`, which is made
+from one; a page of rows has as many as `first` says, a summary one a figure; `scenarios` and `groups` multiply what is
+below them. Aliases count each time, since each is in the answer.
 """
 
 from typing import Any
@@ -54,7 +55,9 @@ def numbers(selections: list[Selection], shape: Shape, each: int) -> int:
             found += each
         else:
             times = {"scenarios": shape.scenarios, "groups": shape.groups}.get(selection.name, 1)
-            inner = {"columns": shape.cells, "rows": rows_asked(selection)}.get(selection.name, each)
+            inner = {"columns": shape.cells, "analytics": shape.cells, "rows": rows_asked(selection)}.get(
+                selection.name, each
+            )
             found += times * numbers(selection.selections, shape, inner)
     return found
 

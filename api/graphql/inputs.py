@@ -7,6 +7,7 @@ turned back into plain objects and decoded by msgspec, so faults carry the paths
 
 import datetime
 import enum
+import re
 from typing import Any, NewType, Optional
 
 import msgspec
@@ -23,6 +24,8 @@ SCALARS: dict[object, ScalarDefinition] = {}
 inputs: dict[str, type] = {}
 enums: dict[tuple[object, ...], type] = {}
 scalars: dict[str, Any] = {}
+# What GraphQL can call a member of an enum; a Literal with other texts is a String.
+NAME = re.compile(r"[A-Za-z_]\w*")
 # Inputs whose fields are being read; what they hold of themselves is a reference by name.
 unfinished: set[str] = set()
 
@@ -42,10 +45,13 @@ def pascal(name: str) -> str:
     return "".join(part.capitalize() for part in name.split("_"))
 
 
-def choice(name: str, values: tuple[Any, ...], description: str) -> type:
-    """The enum of a Literal, one for each set of values."""
+def choice(owner: str, name: str, values: tuple[Any, ...], description: str) -> type:
+    """The enum of a Literal, one for each set of values; named by its owner too where the name is taken."""
     if values not in enums:
-        members = enum.Enum(pascal(name), {str(value): str(value) for value in values})  # type: ignore[misc]
+        taken = {known.__name__ for known in enums.values()}
+        word = pascal(name)
+        word = f"{owner.removesuffix('Input')}{word}" if word in taken else word
+        members = enum.Enum(word, {str(value): str(value) for value in values})  # type: ignore[misc]
         enums[values] = strawberry.enum(members, description=description)
     return enums[values]
 
@@ -63,8 +69,14 @@ def input_type(owner: str, name: str, kind: inspect.Type) -> Any:
             return str
         case inspect.DateType():
             return datetime.date
+        case inspect.Metadata(extra={"graphql": (str() as word, str() as text)}):
+            return scalar(word, text)
+        case inspect.LiteralType(values=values) if all(isinstance(value, int) for value in values):
+            return int
+        case inspect.LiteralType(values=values) if not all(NAME.fullmatch(str(value)) for value in values):
+            return str
         case inspect.LiteralType(values=values):
-            return choice(name, tuple(values), f"One of the values of `{name}`.")
+            return choice(owner, name, tuple(values), f"One of the values of `{name}`.")
         case inspect.StructType():
             return struct_input(kind)
         case inspect.ListType(item_type=item):
@@ -161,7 +173,7 @@ def flat_input(name: str, members: list[inspect.StructType]) -> Any:
             takers.setdefault(field.encode_name, []).append(f"`{member.tag}`")
             kinds.setdefault(field.encode_name, input_type(name, field.name, inner))
     tags = tuple(member.tag for member in members)
-    kind = choice(name.removesuffix("Input") + "Type", tags, "The kinds.")
+    kind = choice(name, name.removesuffix("Input") + "Type", tags, "The kinds.")
     fields = {str(members[0].tag_field): (kind, True, "Which of the kinds it is; each takes the fields that name it.")}
     texts = {field: f"Of {', '.join(takers[field])}. {stated.get(field, '')}".strip() for field in kinds}
     fields |= {field: (kinds[field], False, texts[field]) for field in kinds}

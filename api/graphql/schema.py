@@ -26,10 +26,20 @@ from strawberry.types.nodes import SelectedField, Selection
 
 import engine
 from api import limits, metrics
-from api.errors import Refusal, as_refusal
+from api.errors import as_refusal
+from api.graphql.analytics import (
+    Analytics,
+    CashflowsArgument,
+    CurveArgument,
+    SettlementArgument,
+    needed,
+    of_arrays,
+    of_cashflows,
+)
 from api.graphql.cost import cost, skipped
 from api.graphql.inputs import ProjectionRequestInput, config, to_request
 from api.graphql.profiles import Profile, TapeArgument, profiled
+from api.graphql.refusals import graphql_error, invalid
 from api.graphql.texts import first_line
 from api.graphql.types import DEFAULT_PAGE, MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
 from api.kernel import project
@@ -46,27 +56,7 @@ MADE_FROM = {
     "final_period": "cashflow",
     "opening_balance": "balance",
 }
-CODES = {
-    400: "BAD_REQUEST",
-    404: "NOT_FOUND",
-    413: "TOO_LARGE",
-    422: "INVALID_INPUT",
-    429: "RATE_LIMITED",
-    500: "INTERNAL",
-    503: "UNAVAILABLE",
-}
 logger = logging.getLogger("api.graphql")
-
-
-def graphql_error(refusal: Refusal) -> GraphQLError:
-    """A refusal as a GraphQL error: its kind in extensions.code, the offending values in extensions.errors."""
-    faults = [msgspec.to_builtins(fault) for fault in refusal.errors]
-    code = CODES.get(refusal.status, "BAD_REQUEST")
-    return GraphQLError(refusal.detail, extensions={"code": code, "errors": faults})
-
-
-def invalid(message: str) -> GraphQLError:
-    return GraphQLError(message, extensions={"code": "INVALID_INPUT", "errors": []})
 
 
 def columns_of(root: Any) -> Any:
@@ -91,6 +81,7 @@ def part_field(resolver: Any, kind: Any, text: str) -> Any:
     return strawberry.field(resolver=resolver, graphql_type=kind, description=text)
 
 
+MEASURES_TEXT = "Measures of these cashflows; each is computed where it is selected."
 ROWS = f"The same by pages of rows, at most {MAX_PAGE} each; at loan level loan after loan."
 
 
@@ -103,6 +94,12 @@ class GroupProjection:
 
     def view(self, _: str) -> View:
         return self.found
+
+    @strawberry.field(graphql_type=Analytics, description=MEASURES_TEXT)
+    def analytics(
+        self, info: Info[Any, Any], settlement: SettlementArgument = None, curve: CurveArgument = None
+    ) -> Any:
+        return of_cashflows(self.found.cashflows, self.found.index, 0, None, settlement, curve, info)
 
 
 def groups_at(cashflows: engine.Cashflows, index: tuple[int, ...]) -> list[GroupProjection]:
@@ -121,6 +118,7 @@ def view_at(cashflows: engine.Cashflows, index: tuple[int, ...], asked: str) -> 
 class ScenarioProjection:
     cashflows: strawberry.Private[engine.Cashflows]
     at: strawberry.Private[int]
+    request: strawberry.Private[engine.ProjectionRequest]
     name: str = strawberry.field(description="The scenario's name in the request.")
     columns: CashflowColumns = part_field(columns_of, CashflowColumns, "The columns, at pool and loan level.")
     rows: RowConnection = part_field(rows_of, RowConnection, ROWS)
@@ -140,10 +138,18 @@ class ScenarioProjection:
     def summary(self) -> Summary:
         return to_summary(summary_of(self.cashflows.scenario(self.at)))
 
+    @strawberry.field(graphql_type=Analytics, description=MEASURES_TEXT)
+    def analytics(
+        self, info: Info[Any, Any], settlement: SettlementArgument = None, curve: CurveArgument = None
+    ) -> Any:
+        self.view("analytics")
+        return of_cashflows(self.cashflows, self.index, self.at, self.request, settlement, curve, info)
+
 
 @strawberry.type(description="The cashflows of a request.")
 class Projection:
     cashflows: strawberry.Private[engine.Cashflows]
+    request: strawberry.Private[engine.ProjectionRequest]
     columns: CashflowColumns = part_field(columns_of, CashflowColumns, "The columns, where there is one scenario.")
     rows: RowConnection = part_field(rows_of, RowConnection, ROWS)
 
@@ -163,10 +169,20 @@ class Projection:
     def summary(self) -> Summary:
         return to_summary(summary_of(self.one("summary")))
 
+    @strawberry.field(graphql_type=Analytics, description=MEASURES_TEXT)
+    def analytics(
+        self, info: Info[Any, Any], settlement: SettlementArgument = None, curve: CurveArgument = None
+    ) -> Any:
+        self.view("analytics")
+        return of_cashflows(self.cashflows, (), 0, self.request, settlement, curve, info)
+
     @strawberry.field(description="Each scenario of the request, in its order.")
     def scenarios(self) -> list[ScenarioProjection]:
         names = self.cashflows.scenario_names
-        return [ScenarioProjection(cashflows=self.cashflows, at=i, name=name) for i, name in enumerate(names)]
+        return [
+            ScenarioProjection(cashflows=self.cashflows, at=i, request=self.request, name=name)
+            for i, name in enumerate(names)
+        ]
 
 
 def selected(selections: list[Selection], parent: str) -> set[str]:
@@ -180,6 +196,8 @@ def selected(selections: list[Selection], parent: str) -> set[str]:
             continue
         if parent in COLUMN_PARENTS and selection.name in FIELD_INDEX:
             found.add(selection.name)
+        if parent == "analytics":
+            found.update(needed(selection))
         if parent == "summary" and selection.name in MADE_FROM:
             found.add(MADE_FROM[selection.name])
         found |= selected(selection.selections, selection.name)
@@ -212,7 +230,17 @@ class Query:
                 cashflows = project(wanted, threads, "graphql", work)
         except Exception as error:
             raise graphql_error(as_refusal(error, "graphql")) from error
-        return Projection(cashflows=cashflows)
+        return Projection(cashflows=cashflows, request=wanted)
+
+    @strawberry.field(graphql_type=Analytics, description="Measures of cashflows that are given as arrays.")
+    async def analytics(
+        self,
+        info: Info[Any, Any],
+        cashflows: CashflowsArgument = None,
+        settlement: SettlementArgument = None,
+        curve: CurveArgument = None,
+    ) -> Any:
+        return of_arrays(cashflows, settlement, curve, info)
 
     @strawberry.field(description="What a tape holds: counts, weighted averages, ranges, missing values and strata.")
     async def profile(self, info: Info[Any, Any], tape: TapeArgument) -> Profile:

@@ -19,6 +19,7 @@ NAMED_AFTER: dict[type, type] = {Columns: engine.Loan}
 PLAIN_WORDS = {
     "loan_id": "Id of the loan, which its line carries at loan level.",
     "group": "Group of the loan: level `group` sums by it, and `assumptions.groups` is keyed by it.",
+    "column": "Output field whose cash is measured.",
     "opening_balance": "Performing balance at the cut-off, currency units.",
 }
 

@@ -114,10 +114,7 @@ class Wal(Measure, frozen=True, kw_only=True, tag="wal"):
     """Weighted average life of the principal in years, by the days it is paid on."""
 
     result: ClassVar = MeasureValue
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return ("principal",)
+    columns: ClassVar = ("principal",)
 
     def compute(self, inputs: Inputs) -> MeasureValue:
         flows = inputs.column("principal")

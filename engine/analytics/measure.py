@@ -112,14 +112,15 @@ class Inputs(msgspec.Struct, kw_only=True):
 class Measure(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Base of the measures; a subclass is a member of the union by its `type`."""
 
-    # The Struct of results, and how many scenarios are projected again for one answer.
+    # The Struct of results, the columns that it is made from, and how many scenarios are projected again for an answer.
     result: ClassVar[type[msgspec.Struct]]
+    columns: ClassVar[tuple[str, ...]] = ()
     reprojections: ClassVar[int] = 0
 
     @property
     def needs(self) -> tuple[str, ...]:
         """The columns that it is made from."""
-        return ()
+        return self.columns
 
     def compute(self, inputs: Inputs) -> msgspec.Struct:
         """The results. Raises InvalidInput and NoSolution."""

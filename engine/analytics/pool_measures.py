@@ -20,10 +20,7 @@ class CumulativeLossMeasure(Measure, frozen=True, kw_only=True, tag="cumulative_
     """Losses added up by period, gross and net of recoveries, in currency and as shares of the opening balance."""
 
     result: ClassVar = losses.CumulativeLoss
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return ("default", "loss")
+    columns: ClassVar = ("default", "loss")
 
     def compute(self, inputs: Inputs) -> losses.CumulativeLoss:
         return losses.cumulative_loss(inputs.column("default"), inputs.column("loss"), inputs.known_opening())
@@ -37,10 +34,7 @@ class ExcessSpreadMeasure(Measure, frozen=True, kw_only=True, tag="excess_spread
 
     coupon: PerVector = 0.0
     result: ClassVar = losses.ExcessSpread
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return ("net_interest", "loss", "balance")
+    columns: ClassVar = ("net_interest", "loss", "balance")
 
     def compute(self, inputs: Inputs) -> losses.ExcessSpread:
         income, lost, held = (inputs.column(name) for name in self.needs)
@@ -229,10 +223,7 @@ class ProjectedEcl(Measure, frozen=True, kw_only=True, tag="projected_ecl"):
     stage: Literal[1, 2, 3] = 2
     method: Literal["ifrs9", "cecl"] = "ifrs9"
     result: ClassVar = MeasureValue
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return ("default",)
+    columns: ClassVar = ("default",)
 
     def compute(self, inputs: Inputs) -> MeasureValue:
         defaults, opening = inputs.column("default"), np.asarray(inputs.known_opening(), dtype=np.float64)
