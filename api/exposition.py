@@ -141,9 +141,9 @@ def expose(settings: Settings, kind: Literal["worker", "scheduler"], version: st
         return
     base = Path(settings.prometheus_multiproc_dir or settings.state_dir)
     prepare((base / f"metrics-{kind}-{settings.worker_metrics_port}").resolve())
-    serve_page(settings.worker_metrics_port, version)
+    serve_worker_metrics(settings.worker_metrics_port, version)
 
 
-def serve_page(port: int, version: str, address: str = "0.0.0.0") -> tuple[WSGIServer, Thread]:
+def serve_worker_metrics(port: int, version: str, address: str = "0.0.0.0") -> tuple[WSGIServer, Thread]:
     """The server of the page on a port of its own, and the thread that it runs in."""
     return start_http_server(port, addr=address, registry=page_registry(version))

@@ -23,7 +23,7 @@ from sqlalchemy.pool import QueuePool
 
 from api import metrics
 from api.auth import issue_token
-from api.exposition import page_registry, prepare, render, serve_page
+from api.exposition import page_registry, prepare, render, serve_worker_metrics
 from api.observe import OTHER, Routes
 from api.settings import Settings
 
@@ -147,7 +147,7 @@ def test_the_age_of_a_backup_counts_from_its_end() -> None:
 
 def test_a_worker_serves_its_page_on_a_port_of_its_own() -> None:
     metrics.record_shard("done", 0.2)
-    server, thread = serve_page(0, "1.2.3", "127.0.0.1")
+    server, thread = serve_worker_metrics(0, "1.2.3", "127.0.0.1")
     try:
         text = httpx.get(f"http://127.0.0.1:{server.server_port}/metrics").raise_for_status().text
     finally:
