@@ -41,6 +41,12 @@ class Cells(msgspec.Struct, frozen=True):
     expected: str
 
 
+def present(texts: NDArray[Any]) -> Mask:
+    """Which texts are there and not None."""
+    found: Mask = texts != np.array(None, dtype=object)
+    return found
+
+
 def read_cells(reading: Reading, cells: "pa.StringArray") -> Cells:
     """The cells of one column of the file, as the reading says."""
     tidy = without_blanks(cells, reading.blanks)

@@ -89,7 +89,10 @@ def check(layout: Layout, values: Values, faults: Faults, batch: Batch) -> None:
             faults.add("missing", column_name, f"a value, since every loan needs {name}", blank)
         faults.add("out_of_range", column_name, allowed, ~blank & ((values[name] < low) | (values[name] > high)))
     if "unsupported" in values:
-        for reason in sorted({text for text in values["unsupported"] if text}):
+        reasons = {
+            text for reading in layout.readings if reading.ours == "unsupported" for text in reading.codes.values()
+        }
+        for reason in sorted(reasons):
             faults.add(
                 "unsupported", theirs["unsupported"], f"another contract: {reason}", values["unsupported"] == reason
             )

@@ -44,8 +44,7 @@ def without_duplicates(file: LayoutFile, layout: Layout, tape: LayoutTape, optio
     ids: Any = tape.columns.loan_id if tape.columns is not None else None
     if ids is None or tape.report is None:
         return tape
-    seen: dict[str, int] = {}
-    again = [i for i, name in enumerate(ids) if name is not None and seen.setdefault(name, i) != i]
+    again = repeated(ids)
     if not again:
         return tape
     header = next(reading.theirs[0] for reading in layout.readings if reading.ours == "loan_id")
@@ -68,3 +67,16 @@ def without_duplicates(file: LayoutFile, layout: Layout, tape: LayoutTape, optio
     }
     extra = {name: array[keep] for name, array in tape.extra.items()}
     return LayoutTape(columns=Columns(**columns), extra=extra, report=report)
+
+
+def repeated(ids: Any) -> list[int]:
+    """Places of the ids that came before, by place."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    texts = pa.array(ids, type=pa.string())
+    known = texts.drop_null()
+    if pc.count_distinct(known).as_py() == len(known):
+        return []
+    seen: set[str] = set()
+    return [i for i, name in enumerate(ids) if name is not None and (name in seen or seen.add(name))]  # type: ignore[func-returns-value]

@@ -11,6 +11,8 @@ from engine.tape import COLUMN_NAMES, Tape
 
 ON_ERROR = ("refuse", "skip")
 NEEDED = COLUMN_NAMES[:3]
+# A projection of a floating rate needs a path for its index: the caller maps these columns where there is one.
+FLOATING = ("index", "margin", "first_reset", "reset_frequency", "periodic_cap", "life_cap", "life_floor")
 WHOLE = ("remaining_term", "original_term", "age", "interest_only_term", "amortization_term")
 
 

@@ -12,13 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import TapeFileError
-from engine.layout_cells import Cells, as_texts, read_cells
+from engine.layout_cells import Cells, as_texts, present, read_cells
 from engine.layout_faults import Faults, check, refuse, source_of, with_wrong_rows
 from engine.layout_files import Batch, LayoutFile, Source, batches, detect, headers
 from engine.layout_join import joined, without_duplicates
-from engine.layout_options import NEEDED, ON_ERROR, WHOLE, LayoutTape, Options
+from engine.layout_options import FLOATING, NEEDED, ON_ERROR, WHOLE, LayoutTape, Options
 from engine.layout_report import ReadReport
-from engine.layout_values import Values, derive
+from engine.layout_values import Values, derive, one_of
 from engine.layouts import LAYOUTS, layout_named
 from engine.layouts.declaration import LEFT_POOL, NOT_PERFORMING, Layout, Reading
 from engine.tape import COLUMN_NAMES, Columns
@@ -39,15 +39,32 @@ def iter_layout(file: LayoutFile, layout: Layout, options: Options) -> Iterator[
     period = period_of(file, layout, options)
     beside = None if options.origination is None else Origination(options.origination)
     wanted = wanted_columns(layout, options)
-    report: ReadReport | None = None
+    # A part is given out when the next one is there: what its rows are told to be waits for the rows after it.
+    held: LayoutTape | None = None
+    before: ReadReport | None = None
     for batch in batches(file, layout, wanted):
         tape = converted(file, layout, in_period(batch, layout, period), batch, period, options, beside)
         part = with_wrong_rows(file, tape, options)
-        report = part.report if report is None or part.report is None else report.plus(part.report)
-        if len(part):
-            yield part
-    if report is None or not report.loans:
-        raise TapeFileError(nothing(file, layout, report))
+        if not len(part):
+            held, before = (told(held, part.report), before) if held else (None, after(before, part.report))
+            continue
+        if held is not None:
+            yield held
+        held, before = told(part, before, first=True), None
+    if held is None:
+        raise TapeFileError(nothing(file, layout, before))
+    yield with_wrong_rows(file, held, options)
+
+
+def after(before: ReadReport | None, report: ReadReport | None) -> ReadReport | None:
+    """The report of some rows and those after them."""
+    return report if before is None else before if report is None else before.plus(report)
+
+
+def told(tape: LayoutTape, report: ReadReport | None, first: bool = False) -> LayoutTape:
+    """The tape with the report of rows after it added to its own, or `first` of rows before it."""
+    both = after(report, tape.report) if first else after(tape.report, report)
+    return msgspec.structs.replace(tape, report=both)
 
 
 def nothing(file: LayoutFile, layout: Layout, report: ReadReport | None) -> str:
@@ -189,7 +206,7 @@ def converted(
         return LayoutTape(columns=Columns(balance=[], annual_rate=[], remaining_term=[]), report=report)
     derive(values, period, n)
     footer = footers(layout, values, n)
-    kept = ~np.isin(values["status"], LEFT_POOL) & ~footer
+    kept = ~one_of(values["status"], LEFT_POOL) & ~footer
     check(layout, values, faults, batch)
     bad = faults.rows(kept)
     if bad.any() and options.on_error == "refuse":
@@ -201,15 +218,27 @@ def converted(
         problems=faults.told(kept), left_pool=dict(zip(words.tolist(), counts.tolist(), strict=True)),
         notices=notices(values, chosen),
     )  # fmt: skip
-    return LayoutTape(columns=columns_of(values, chosen), extra=extras(layout, values, batch, chosen, options),
-                      report=report)  # fmt: skip
+    extra = extras(layout, values, batch, chosen, options)
+    return LayoutTape(columns=columns_of(values, chosen, apart(options)), extra=extra, report=report)
 
 
 def footers(layout: Layout, values: Values, n: int) -> NDArray[np.bool_]:
     """Which rows are closing lines of the file and no loans."""
     if not layout.footers:
         return np.zeros(n, dtype=bool)
-    return np.array([isinstance(text, str) and text.startswith(layout.footers) for text in values["loan_id"]])
+    from pyarrow import compute as pc
+
+    ids = pa_texts(values["loan_id"])
+    found = np.zeros(n, dtype=bool)
+    for start in layout.footers:
+        found |= pc.starts_with(ids, start).fill_null(False).to_numpy(zero_copy_only=False)
+    return found
+
+
+def pa_texts(texts: NDArray[Any]) -> Any:
+    import pyarrow as pa
+
+    return pa.array(texts, type=pa.string())
 
 
 def notices(values: Values, chosen: NDArray[np.bool_]) -> dict[str, int]:
@@ -219,10 +248,10 @@ def notices(values: Values, chosen: NDArray[np.bool_]) -> dict[str, int]:
     if "rate_type" in values:
         floating |= values["rate_type"] == "floating"
     if "index" in values:
-        floating |= np.array([bool(text) for text in values["index"]])
-    if "index" not in COLUMN_NAMES and (floating & chosen).any():
+        floating |= present(values["index"])
+    if (floating & chosen).any():
         out["floating-rate loans keep their current rate; their terms are in extra"] = int((floating & chosen).sum())
-    poor = np.isin(values["status"], NOT_PERFORMING) & chosen
+    poor = one_of(values["status"], NOT_PERFORMING) & chosen
     if poor.any():
         out["loans are delinquent or in default and are taken as performing"] = int(poor.sum())
     deferred = values.get("deferred_balance")
@@ -233,18 +262,18 @@ def notices(values: Values, chosen: NDArray[np.bool_]) -> dict[str, int]:
     return out
 
 
-def columns_of(values: Values, chosen: NDArray[np.bool_]) -> Columns:
+def columns_of(values: Values, chosen: NDArray[np.bool_], apart: set[str]) -> Columns:
     """The columns of the tape, of the rows chosen; optional ones without any value are left to their defaults."""
     defaults: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay"}
     columns: dict[str, Any] = {}
     for name in COLUMN_NAMES:
-        if name not in values:
+        if name not in values or name in apart:
             continue
         part = values[name][chosen]
         if part.dtype == object:
-            part = np.array([defaults.get(name) if text is None else text for text in part], dtype=object)
-            if len(part) and all(text is None for text in part):
+            if not present(part).any():
                 continue
+            part = np.where(present(part), part, np.array(defaults.get(name), dtype=object))
         elif name not in NEEDED and np.isnan(part).all():
             continue
         else:
@@ -255,13 +284,18 @@ def columns_of(values: Values, chosen: NDArray[np.bool_]) -> Columns:
     return Columns(**columns)
 
 
+def apart(options: Options) -> set[str]:
+    """The terms of floating rates that stay in `extra`: all that no mapping makes columns of the tape."""
+    return set(FLOATING) - set(options.mapping.values())
+
+
 def extras(layout: Layout, values: Values, batch: Batch, chosen: NDArray[np.bool_], options: Options) -> dict[str, Any]:
     """Values and file columns that are none of the tape's; those without any value are left out."""
     import pyarrow as pa
 
     out: dict[str, Any] = {}
     for name, array in values.items():
-        if name not in COLUMN_NAMES and name not in ("unsupported", "net_rate"):
+        if (name not in COLUMN_NAMES or name in apart(options)) and name not in ("unsupported", "net_rate"):
             part = array[chosen]
             if name in ("status", "days_past_due") or has_value(part):
                 out[name] = part
@@ -280,7 +314,7 @@ def extras(layout: Layout, values: Values, batch: Batch, chosen: NDArray[np.bool
 def has_value(part: NDArray[Any]) -> bool:
     """Whether any value is there."""
     if part.dtype == object:
-        return any(text is not None for text in part)
+        return bool(present(part).any())
     return not (np.isnat(part) if part.dtype.kind == "M" else np.isnan(part)).all()
 
 

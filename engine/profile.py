@@ -10,8 +10,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.layout_cells import present
 from engine.layout_options import LayoutTape
 from engine.layout_report import ReadReport
+from engine.layout_values import one_of
 from engine.layouts.declaration import NOT_PERFORMING
 from engine.loan_arrays import LoanArrays
 from engine.strata import Stratification, by_value, by_width
@@ -107,7 +109,7 @@ def profile(tape: Tape) -> Profile:
     columns = raw_columns(tape, arrays) | {name: np.asarray(values) for name, values in extra.items()}
     ages = ages_of(tape, arrays)
     status = columns.get("status")
-    late = np.isin(status, NOT_PERFORMING) if status is not None else np.zeros(len(arrays), dtype=bool)
+    late = one_of(status, NOT_PERFORMING) if status is not None else np.zeros(len(arrays), dtype=bool)
     return Profile(
         loans=len(arrays),
         balance=total,
@@ -146,7 +148,7 @@ def as_column(value: Any, n: int) -> NDArray[Any] | None:
         return None
     if isinstance(value, str):
         return np.full(n, value, dtype=object)
-    array = np.asarray(value)
+    array = np.asarray(value) if isinstance(value, np.ndarray) or not np.ndim(value) else np.array(value, dtype=object)
     if array.dtype.kind in "iuf":
         column = np.broadcast_to(array.astype(np.float64), (n,))
         return None if n and np.isnan(column).all() else column
@@ -203,7 +205,7 @@ def texts_of(name: str, column: NDArray[np.object_], weights: NDArray[np.float64
         TextShare(value=value, loans=loans, balance=balance, share=balance / total if total else 0.0)
         for value, loans, balance in shares
     ]
-    missing = int(sum(text is None for text in column))
+    missing = int((~present(column)).sum())
     return TextProfile(name=name, missing=missing, distinct=len(values), values=values[:TOP_VALUES])
 
 

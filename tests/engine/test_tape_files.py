@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pyarrow import feather, ipc, parquet
 
 from engine.aliases import ALIASES, column_of
 from engine.errors import TapeFileError
 from engine.table_files import write_table
 from engine.tape import COLUMN_NAMES, Tape
-from engine.tape_files import iter_tape, read_tape
+from engine.tape_files import count_lines, iter_tape, read_tape
 
 COLUMNS = {
     "loan_id": ["a", "b", None],
@@ -386,3 +388,10 @@ def test_written_json_is_what_the_service_answers(tmp_path: Path) -> None:
 def test_table_with_an_unknown_ending_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TapeFileError, match=r"expected one of \.csv"):
         write_table(tmp_path / "t.xlsx", {"a": np.array([1.0])})
+
+
+@given(st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\n\n", b"\r\n", b"\r", b""]), max_size=30))
+def test_lines_that_are_not_empty_are_counted(parts: list[bytes]) -> None:
+    text = b"".join(parts)
+    expected = sum(bool(line) for line in text.replace(b"\r", b"\n").split(b"\n"))
+    assert count_lines(io.BytesIO(text)) == expected
