@@ -12,6 +12,7 @@ from api.exposition import page_registry
 from api.graphql.handlers import run_query
 from api.graphql.schema import schema
 from api.headers import security_headers
+from api.jobs.service import Jobs
 from api.keys import keys_from
 from api.logging import configure
 from api.network import behind_proxies, shared_with, well_addressed
@@ -44,8 +45,10 @@ def create_app(settings: Settings | None = None) -> Litestar:
     components = Components()
     api_component(components)
     storage = Storage(used)
+    jobs = Jobs(used, storage)
     components.register("database", storage.check)
     checks.register(components, used)
+    components.register("workers", jobs.check, ready=False)
     limiter = Limiter(used)
     state = State(
         {
@@ -55,13 +58,14 @@ def create_app(settings: Settings | None = None) -> Litestar:
             "health": measure(used.calculation_thread_pool_size),
             "components": components,
             "storage": storage,
+            "jobs": jobs,
         }
     )
     graphql = Router("/", route_handlers=[run_query, graphql_page], request_max_body_size=used.max_graphql_body_bytes)
     app = Litestar(
         [*ROUTES, graphql],
         state=state,
-        lifespan=[lambda app: storage.opened()],
+        lifespan=[lambda app: storage.opened(), lambda app: jobs.opened()],
         openapi_config=None,
         logging_config=None,
         exception_handlers={Exception: handle},

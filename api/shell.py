@@ -27,7 +27,7 @@ from api.shell_backup import backup
 from api.shell_inputs import assumptions_from, described, percent, rows_of_file, speed
 from api.shell_profile import print_warnings, profile_command, reading, tape_options
 from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
-from api.shell_service import migrate
+from api.shell_service import migrate, scheduler, worker
 from api.shell_welcome import welcome
 from api.tokens import ROLES
 from engine.assumptions import Assumptions
@@ -288,9 +288,8 @@ def token(subject: str, hours: float, role: Role) -> None:
     click.echo(issue_token(settings, subject, timedelta(hours=hours), role))
 
 
-main.add_command(migrate)
-main.add_command(profile_command)
-main.add_command(backup)
+for part_command in (profile_command, migrate, worker, scheduler, backup):
+    main.add_command(part_command)
 
 
 @main.command("fields")

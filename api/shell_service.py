@@ -1,11 +1,17 @@
-"""Commands that run the service's parts: migrate."""
+"""Commands that run the service's parts: migrate, worker, scheduler."""
 
 import asyncio
+import signal
+from contextlib import suppress
 
 import click
 
+from api.jobs.schedule import Scheduler
+from api.jobs.supervisor import supervise
+from api.logging import configure
 from api.settings import Settings
 from api.storage.database import Database
+from api.storage.opened import Storage
 
 
 @click.command()
@@ -23,3 +29,28 @@ def migrate(revision: str) -> None:
 
     asyncio.run(work())
     click.echo(f"The database is at revision {revision}.")
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+def worker(processes: int) -> None:
+    """Work on runs until Ctrl-C; each process works on WORKER_CONCURRENCY shards at a time."""
+    configure(Settings.from_env())
+    supervise(processes)
+
+
+@click.command()
+def scheduler() -> None:
+    """See to what happens by the clock until Ctrl-C; of several schedulers one leads."""
+    settings = Settings.from_env()
+    configure(settings)
+
+    async def work() -> None:
+        async with Storage(settings).opened() as storage:
+            task = asyncio.ensure_future(Scheduler(settings, storage).run())
+            for number in (signal.SIGTERM, signal.SIGINT):
+                asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(work())

@@ -16,6 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import engine
+from api import metrics
 from api.storage.database import Database, new_id, now
 from api.storage.errors import BadRequest, Conflict, NotFound
 from api.storage.objects import ObjectStore
@@ -96,11 +97,13 @@ async def insert_run(
             shards=len(shards), loan_months_total=tape.loan_months * len(scenarios), created_at=now(),
         )
     )  # fmt: skip
-    await connection.execute(insert(run_shards), [shard_row(owner, run_id, shard) for shard in shards])
+    fold = Shard(len(shards), 0, 0, 0, len(scenarios), 0)
+    rows = [shard_row(owner, run_id, shard, "queued") for shard in shards]
+    await connection.execute(insert(run_shards), [*rows, shard_row(owner, run_id, fold, "waiting")])
 
 
-def shard_row(owner: str, run_id: str, shard: Shard) -> dict[str, Any]:
-    return {**msgspec.structs.asdict(shard), "run_id": run_id, "owner": owner, "state": "queued"}
+def shard_row(owner: str, run_id: str, shard: Shard, state: str) -> dict[str, Any]:
+    return {**msgspec.structs.asdict(shard), "run_id": run_id, "owner": owner, "state": state}
 
 
 def cells_of(tape: StoredTape, request: RunRequest, scenarios: list[engine.Scenario]) -> int:
@@ -249,9 +252,12 @@ async def finish(
     change = change.values(
         state=state, finished_at=at, error=text, loan_months_done=done, version=runs.c.version + 1, **values
     )
-    row = (await connection.execute(change.returning(runs.c.owner, runs.c.request))).one_or_none()
+    row = (
+        await connection.execute(change.returning(runs.c.owner, runs.c.request, runs.c.started_at, runs.c.created_at))
+    ).one_or_none()
     if row is None:
         return False
+    metrics.record_run(state, (at - (row.started_at or row.created_at)).total_seconds())
     await connection.execute(update(run_shards).where(run_shards.c.run_id == id).values(partial=None))
     url = msgspec.json.decode(row.request, type=RunRequest).webhook_url
     if url is not None:

@@ -1,0 +1,1 @@
+"""Runs on workers: taken by lease, committed under a fence, never lost. Start with service.Jobs."""

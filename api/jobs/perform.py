@@ -1,0 +1,267 @@
+"""Works on one shard: takes it, projects its loans, commits its sums; the last one folds the run.
+
+The thread that calls `perform` calculates; the lease is renewed in the bridge's loop meanwhile. The engine tells its
+progress after every chunk of loans, some tens of milliseconds apart, and there the work stops when the lease is lost,
+the run has ended or the worker is to stop. Whatever happens, nothing is committed without the fence.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+from sqlalchemy.exc import SQLAlchemyError
+
+import engine
+from api import metrics
+from api.jobs.bridge import Bridge
+from api.jobs.sums import Sums
+from api.settings import Settings
+from api.storage import shards
+from api.storage.database import Database
+from api.storage.errors import StorageError
+from api.storage.objects import ObjectStore, StoreError
+from api.storage.results import write_objects
+from api.storage.rows import RunError, RunFault
+from api.storage.runs import projection_of
+from api.storage.shards import MAX_ATTEMPTS, Lease, LeaseLost
+from api.storage.tape_parquet import read_slice
+
+T = TypeVar("T")
+logger = logging.getLogger("api.jobs")
+RENEW_SECONDS = 1.0
+PAUSE_SECONDS = 0.5
+
+
+class Stopped(Exception):
+    """The worker is to stop; the shard is given back."""
+
+
+class Holding:
+    """A lease while it is worked on: how much is done, and whether it still holds."""
+
+    def __init__(self, lease: Lease, seconds: float, stopping: threading.Event) -> None:
+        self.lease, self.seconds, self.stopping = lease, seconds, stopping
+        self.done = 0
+        self.lost = self.over = False
+        self.until = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raises LeaseLost or Stopped where the work is of no use any more."""
+        if self.lost or time.monotonic() > self.until:
+            raise LeaseLost
+        if self.stopping.is_set():
+            raise Stopped
+
+
+class Performer:
+    """Performs shards for one worker. stopping: set where the worker is to stop soon."""
+
+    def __init__(
+        self, settings: Settings, bridge: Bridge, database: Database, objects: ObjectStore, worker_id: str
+    ) -> None:
+        self.bridge, self.database, self.objects, self.worker_id = bridge, database, objects, worker_id
+        self.lease_seconds = float(settings.run_lease_seconds)
+        self.threads = settings.calculation_thread_pool_size
+        self.stopping = threading.Event()
+
+    def perform(self, run_id: str, number: int) -> bool:
+        """Whether there was something to do: a shard that nobody else holds. Never raises for a shard that fails."""
+        while True:
+            try:
+                lease = self.bridge.call(self.take(run_id, number))
+            except (SQLAlchemyError, OSError) as error:
+                logger.warning("no shard was taken: %s", error)
+                return False
+            if lease is None:
+                return False
+            fold = self.work(lease)
+            if fold is None or self.stopping.is_set():
+                return True
+            # The last shard is done: who finished it folds at once.
+            number = fold
+
+    def work(self, lease: Lease) -> int | None:
+        """Works on the shard of a lease; the number of the fold where it is due now."""
+        holding = Holding(lease, self.lease_seconds, self.stopping)
+        self.bridge.start(self.renew(holding))
+        begun, outcome = time.perf_counter(), "failed"
+        log = {"run_id": lease.run_id, "shard": lease.number, "attempt": lease.attempts}
+        try:
+            if lease.is_fold:
+                self.fold(holding)
+                outcome = "done"
+                logger.info("run succeeded", extra=log)
+                return None
+            partial = self.compute(holding)
+            fold = self.bridge.call(self.commit(lease, partial))
+            outcome = "done"
+            metrics.record_projection(lease.request.level, "worker", lease.loan_months, time.perf_counter() - begun)
+            return fold
+        except LeaseLost:
+            outcome = "lost"
+            logger.info("shard lost to another worker, or its run has ended", extra=log)
+        except Stopped:
+            outcome = "cancelled"
+            self.bridge.call(self.give_back(lease, counted=False))
+        except engine.InvalidInput as error:
+            faults = [RunFault(problem.path, problem.message) for problem in error.problems]
+            self.end(lease, "failed", RunError(code="invalid_input", message=str(error)[:2000], faults=faults))
+        except MemoryError:
+            self.retry(lease, RunError(code="out_of_memory", message="It needs more memory than a worker has."))
+        except Exception as error:
+            metrics.count_error("worker")
+            logger.exception("shard failed", extra=log)
+            known = isinstance(error, StoreError | StorageError)
+            text = str(error) if known else "The service failed on this run; the failure is logged."
+            self.retry(lease, RunError(code="internal", message=text))
+        finally:
+            holding.over = True
+            metrics.record_shard(outcome, time.perf_counter() - begun)
+        return None
+
+    def compute(self, holding: Holding) -> bytes:
+        """The encoded sums of the shard."""
+        lease = holding.lease
+        scenarios = lease.scenarios[lease.scenario_start : lease.scenario_stop]
+        sums = Sums(lease.request.level)
+        finished = 0
+        for tape in ahead(read_slice(self.objects, lease.object_key, lease.loan_start, lease.loan_stop)):
+            terms = np.cumsum(np.broadcast_to(np.asarray(terms_of(tape), dtype=np.int64), len(tape)))
+
+            def progress(loans: int, terms: Any = terms, before: int = finished) -> None:
+                holding.done = before + int(terms[loans - 1]) * len(scenarios)
+                holding.check()
+
+            flows = engine.project(projection_of(lease.request, scenarios, tape), self.threads, progress)
+            sums.add_cashflows(flows)
+            finished = holding.done
+        holding.check()
+        return sums.encoded()
+
+    def fold(self, holding: Holding) -> None:
+        """Adds up the shards in the order of their numbers, block by block of scenarios, and commits the result."""
+        lease = holding.lease
+        rows: list[dict[str, object]] = []
+        blocks: dict[int, Sums] = {}
+        for number in range(lease.number):
+            start, blob = self.bridge.call(self.partial(lease, number))
+            holding.check()
+            blocks.setdefault(start, Sums(lease.request.level)).add_partial(blob)
+        first = blocks[0]
+        # Blocks of scenarios may differ in their longest lag; the shorter go on with zeros.
+        periods = max(sums.periods for sums in blocks.values())
+        for start, sums in blocks.items():
+            columns = sums.finished(periods)
+            rows += write_objects(self.objects, lease.run_id, lease.fence, columns, start)
+            holding.check()
+        values = {
+            "opening_balance": first.opening_balance,
+            "periods": periods,
+            "groups": msgspec.json.encode(first.groups).decode(),
+        }
+        try:
+            self.bridge.call(self.commit_result(lease, rows, values))
+        except LeaseLost:
+            for key in {str(row["object_key"]) for row in rows if row["object_key"]}:
+                self.objects.delete(key)
+            raise
+
+    def end(self, lease: Lease, state: str, error: RunError) -> None:
+        """Ends the run as failed or dead."""
+
+        async def work() -> None:
+            async with self.database.write() as connection:
+                await shards.fail(connection, lease, state, error)
+
+        self.bridge.call(self.persistently(work))
+
+    def retry(self, lease: Lease, error: RunError) -> None:
+        """Gives the shard back for another attempt, or ends the run as dead after the last."""
+        if lease.attempts >= MAX_ATTEMPTS:
+            self.end(lease, "dead", error)
+        else:
+            self.bridge.call(self.give_back(lease, counted=True))
+
+    async def take(self, run_id: str, number: int) -> Lease | None:
+        async with self.database.write() as connection:
+            return await shards.take(connection, run_id, number, self.worker_id, self.lease_seconds)
+
+    async def renew(self, holding: Holding) -> None:
+        """Renews the lease until it is lost. A database that is away for a while is no loss until the lease ends."""
+        while True:
+            await asyncio.sleep(min(RENEW_SECONDS, self.lease_seconds / 4))
+            if holding.over or holding.lost:
+                return
+            begun = time.monotonic()
+            try:
+                async with asyncio.timeout(self.lease_seconds), self.database.write() as connection:
+                    holds = await shards.renew(connection, holding.lease, self.lease_seconds, holding.done)
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                logger.warning("a lease was not renewed: %s", error)
+                continue
+            if holds:
+                holding.until = begun + self.lease_seconds
+            else:
+                holding.lost = True
+
+    async def persistently(self, work: Callable[[], Awaitable[T]]) -> T:
+        """What `work` returns, tried again while the database is away, for as long as a lease.
+
+        A commit whose answer was lost may be tried again: the fence lets it count once.
+        """
+        end = time.monotonic() + self.lease_seconds
+        while True:
+            try:
+                return await work()
+            except (SQLAlchemyError, OSError):
+                if time.monotonic() > end:
+                    raise
+                await asyncio.sleep(PAUSE_SECONDS)
+
+    async def commit(self, lease: Lease, partial: bytes) -> int | None:
+        async def work() -> int | None:
+            async with self.database.write() as connection:
+                return await shards.commit_partial(connection, lease, partial)
+
+        return await self.persistently(work)
+
+    async def partial(self, lease: Lease, number: int) -> tuple[int, bytes]:
+        async def work() -> tuple[int, bytes]:
+            async with self.database.read() as connection:
+                return await shards.partial_of(connection, lease.run_id, number)
+
+        return await self.persistently(work)
+
+    async def commit_result(self, lease: Lease, rows: list[dict[str, object]], values: dict[str, object]) -> None:
+        async def work() -> None:
+            async with self.database.write() as connection:
+                await shards.commit_result(connection, lease, rows, values)
+
+        await self.persistently(work)
+
+    async def give_back(self, lease: Lease, *, counted: bool) -> None:
+        # What cannot be given back is taken by another when the lease ends.
+        with suppress(SQLAlchemyError, OSError):
+            async with self.database.write() as connection:
+                await shards.give_back(connection, lease, counted=counted)
+
+
+def terms_of(tape: engine.Tape) -> Any:
+    """The remaining terms of a stored slice, which has columns."""
+    return tape.columns.remaining_term if tape.columns is not None else []
+
+
+def ahead(tapes: Iterator[engine.Tape]) -> Iterator[engine.Tape]:
+    """The tapes, each read while the one before it is worked on."""
+    with ThreadPoolExecutor(1, "tape-reader") as reader:
+        following = reader.submit(next, tapes, None)
+        while (tape := following.result()) is not None:
+            following = reader.submit(next, tapes, None)
+            yield tape

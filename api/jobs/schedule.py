@@ -1,0 +1,133 @@
+"""What happens by the clock: each duty is declared with its cron line, and one scheduler at a time sees to them.
+
+Any number of `cashflow scheduler` may run: the one that holds the lock in the database leads, and another takes over
+when it ends or falls silent.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, timedelta
+
+import msgspec
+from apscheduler.schedulers.asyncio import AsyncIOScheduler
+from apscheduler.triggers.cron import CronTrigger
+from sqlalchemy import delete, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import metrics
+from api.jobs.upkeep import this_worker
+from api.settings import Settings
+from api.storage import leadership
+from api.storage.database import now
+from api.storage.opened import Storage
+from api.storage.tables import idempotency, results, tapes
+
+logger = logging.getLogger("api.jobs")
+LOCK = "scheduler"
+LOCK_SECONDS = 15.0
+RENEW_SECONDS = 5.0
+# An object is written before its row: younger ones may be waiting for theirs.
+ORPHAN_AGE = timedelta(days=1)
+KEY_AGE = timedelta(days=7)
+
+Work = Callable[[Storage, Settings], Awaitable[None]]
+
+
+class Duty(msgspec.Struct, frozen=True):
+    """Something to do by the clock: its cron line (minute hour day month weekday, UTC) and the work."""
+
+    name: str
+    cron: str
+    work: Work
+
+
+DUTIES: list[Duty] = []
+
+
+def scheduled(cron: str) -> Callable[[Work], Work]:
+    """Declares a function as a duty at the times of a cron line, UTC."""
+
+    def declare(work: Work) -> Work:
+        DUTIES.append(Duty(work.__name__, cron, work))
+        return work
+
+    return declare
+
+
+@scheduled("17 * * * *")
+async def forget_idempotency_keys(storage: Storage, settings: Settings) -> None:
+    """Forgets keys of submissions made a week ago."""
+    async with storage.database.write() as connection:
+        await connection.execute(delete(idempotency).where(idempotency.c.created_at < now() - KEY_AGE))
+
+
+@scheduled("41 3 * * *")
+async def sweep_objects(storage: Storage, settings: Settings) -> None:
+    """Deletes objects that no row names, and writes that were begun and never ended."""
+    async with storage.database.read() as connection:
+        known = set((await connection.execute(select(tapes.c.object_key))).scalars())
+        large = select(results.c.object_key).where(results.c.object_key.is_not(None)).distinct()
+        known |= set((await connection.execute(large)).scalars())
+
+    def sweep() -> int:
+        swept = 0
+        for prefix in ("tapes/", "results/"):
+            for info in list(storage.objects.list(prefix)):
+                if info.key not in known and info.modified < now() - ORPHAN_AGE:
+                    storage.objects.delete(info.key)
+                    swept += 1
+            swept += storage.objects.abort_incomplete(prefix, ORPHAN_AGE)
+        return swept
+
+    if swept := await asyncio.to_thread(sweep):
+        logger.info("objects without a row were deleted", extra={"objects": swept})
+
+
+class Scheduler:
+    """Leads where it can, until it is cancelled."""
+
+    def __init__(self, settings: Settings, storage: Storage) -> None:
+        self.settings, self.storage = settings, storage
+        self.holder = this_worker(0).id
+        self.leads = False
+
+    async def run(self) -> None:
+        """Sees to the duties while it leads."""
+        clock = AsyncIOScheduler(timezone=UTC)
+        for duty in DUTIES:
+            trigger = CronTrigger.from_crontab(duty.cron, timezone=UTC)
+            clock.add_job(self.see_to, trigger, [duty], id=duty.name, coalesce=True, misfire_grace_time=600)
+        clock.start()
+        try:
+            while True:
+                await self.stand()
+                metrics.beat("scheduler")
+                await asyncio.sleep(RENEW_SECONDS)
+        finally:
+            clock.shutdown(wait=False)
+            if self.leads:
+                with suppress(SQLAlchemyError, OSError):
+                    await leadership.let_go(self.storage.database, LOCK, self.holder)
+
+    async def stand(self) -> None:
+        """Takes or renews the lead where it is free."""
+        try:
+            led, self.leads = self.leads, await leadership.hold(self.storage.database, LOCK, self.holder, LOCK_SECONDS)
+        except (SQLAlchemyError, OSError) as error:
+            led, self.leads = self.leads, False
+            logger.warning("the scheduler's lock cannot be reached: %s", error)
+        if led != self.leads:
+            logger.info("this scheduler leads" if self.leads else "another scheduler leads")
+
+    async def see_to(self, duty: Duty) -> bool:
+        """Whether this scheduler leads and so did the work; what fails is logged and done at its next time."""
+        if not self.leads:
+            return False
+        try:
+            await duty.work(self.storage, self.settings)
+        except Exception:
+            metrics.count_error("scheduler")
+            logger.exception("a duty failed", extra={"duty": duty.name})
+        return True

@@ -1,0 +1,101 @@
+"""What must go on beside the work: heartbeats, sending what nobody holds, burying what kills its workers, webhooks.
+
+Runs in the bridge's loop of every worker. Sending and webhooks are one process's at a time, by a lock in the database
+that ends soon after its holder does.
+"""
+
+import asyncio
+import logging
+import math
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from api import metrics
+from api.jobs import webhooks
+from api.settings import Settings
+from api.storage import leadership, shards
+from api.storage.database import Database, now
+from api.storage.leadership import Worker
+from api.storage.tables import STATES
+
+logger = logging.getLogger("api.jobs")
+ROUND_SECONDS = 1.0
+LOCK_SECONDS = 4.0
+# A message that was sent so long ago and is in no queue is lost.
+RESEND_SECONDS = 4.0
+MOST_SENT = 500
+
+Send = Callable[[list[tuple[str, int]]], Awaitable[None]]
+Depth = Callable[[], Awaitable[int]]
+
+
+def this_worker(concurrency: int) -> Worker:
+    """A description of this process."""
+    host, at = socket.gethostname(), now()
+    id = f"{host[:40]}:{os.getpid()}:{secrets.token_hex(4)}"
+    return Worker(id=id, host=host, pid=os.getpid(), concurrency=concurrency, started_at=at, seen_at=at)
+
+
+class Upkeep:
+    """The rounds of one worker. send: rings for shards; depth: messages that wait; none where there is no queue."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        worker: Worker,
+        send: Send | None = None,
+        depth: Depth | None = None,
+    ) -> None:
+        self.settings, self.database, self.worker = settings, database, worker
+        self.send, self.depth = send, depth
+        self.deliveries: asyncio.Task[int] | None = None
+
+    async def run(self) -> None:
+        """Goes round until it is cancelled; a round that fails is logged and the next one tries again."""
+        while True:
+            try:
+                await self.round()
+            except (SQLAlchemyError, OSError, TimeoutError) as error:
+                logger.warning("a round of upkeep failed: %s", error)
+            except Exception:
+                logger.exception("a round of upkeep failed")
+            await asyncio.sleep(ROUND_SECONDS)
+
+    async def round(self) -> None:
+        """One round: a heartbeat, and the rest where this worker has the lock."""
+        async with self.database.write() as connection:
+            await leadership.beat(connection, self.worker)
+        metrics.beat("worker")
+        if not await leadership.hold(self.database, "upkeep", self.worker.id, LOCK_SECONDS):
+            return
+        async with self.database.write() as connection:
+            for run_id in await shards.bury(connection):
+                logger.error("run is dead: its workers were lost", extra={"run_id": run_id})
+        async with self.database.read() as connection:
+            metrics.set_workers(len(await leadership.alive(connection)))
+            counts = await leadership.counts(connection)
+        metrics.set_runs({state: counts.get(state, 0) for state in STATES})
+        metrics.set_queue_depth("shards", counts["shards_waiting"])
+        if self.deliveries is None or self.deliveries.done():
+            self.deliveries = asyncio.create_task(webhooks.deliver_due(self.database, self.settings))
+        if self.send is not None:
+            await self.resend(self.send)
+
+    async def resend(self, send: Send) -> int:
+        """How many messages were sent: for shards that never had one, and for those whose message is in no queue."""
+        there = await self.depth() if self.depth is not None else 0
+        async with self.database.write() as connection:
+            found = await shards.due_shards(connection, MOST_SENT, sent_before=math.inf)
+            missing = await shards.waiting(connection) - there
+            if missing > 0:
+                lost = await shards.due_shards(connection, min(missing, MOST_SENT), sent_before=RESEND_SECONDS)
+                found = list(dict.fromkeys([*found, *lost]))
+            await shards.mark_sent(connection, found)
+        if found:
+            await send(found)
+        return len(found)

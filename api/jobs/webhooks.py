@@ -1,0 +1,188 @@
+"""Webhooks: signed, tried again with growing pauses, and sent to public addresses alone.
+
+The signature is that of the Standard Webhooks: `Webhook-Signature: v1,` and the base64 of HMAC-SHA256, with
+WEBHOOK_SECRET, over `id.timestamp.body`, whose first two parts are in Webhook-Id and Webhook-Timestamp. Every address
+that the host resolves to must be public, and the connection goes to one that was checked, not to a second look-up.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ipaddress
+import logging
+import socket
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+import httpx
+import msgspec
+from sqlalchemy import Row, select, update
+
+from api import metrics
+from api.settings import Settings
+from api.storage.database import Database, now
+from api.storage.errors import BadRequest
+from api.storage.tables import webhook_deliveries
+
+logger = logging.getLogger("api.jobs")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+PAUSES = (10, 60, 300, 1_800, 7_200, 21_600, 43_200)
+"""Seconds after each failure; after the last the delivery has failed."""
+TIMEOUT_SECONDS = 10.0
+MOST_AT_ONCE = 20
+MAX_URL = 2_000
+NAT64 = ipaddress.ip_network("64:ff9b::/96")
+
+
+class Undeliverable(Exception):
+    """Why a delivery was not made."""
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address is of the public internet, also where it carries another address inside."""
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
+        if inner is not None:
+            return is_public(inner)
+        if address in NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
+        if address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def check_url(url: str, settings: Settings, allowed: Callable[[Address], bool] = is_public) -> None:
+    """Raises BadRequest for an address that no webhook is sent to."""
+
+    def refuse(message: str) -> BadRequest:
+        return BadRequest("webhook_url", message)
+
+    if not settings.webhook_secret:
+        raise refuse("is given, but this service signs no webhooks (WEBHOOK_SECRET is blank)")
+    if len(url) > MAX_URL:
+        raise refuse(f"has {len(url)} characters; expected at most {MAX_URL}")
+    try:
+        split = urlsplit(url)
+        host, _ = split.hostname, split.port
+    except ValueError as error:
+        raise refuse("is no address; expected https://host/path") from error
+    schemes = ("https",) if settings.env == "production" else ("https", "http")
+    if split.scheme not in schemes or not host:
+        raise refuse(f"is no address; expected {' or '.join(schemes)}://host/path")
+    if split.username is not None or split.password is not None:
+        raise refuse("holds a name or password; expected none")
+    try:
+        literal = ipaddress.ip_address(host)
+    except ValueError:
+        return
+    if not allowed(literal):
+        raise refuse("is not on the public internet")
+
+
+def signature(secret: str, id: str, timestamp: int, body: str) -> str:
+    """The value of Webhook-Signature."""
+    digest = hmac.new(secret.encode(), f"{id}.{timestamp}.{body}".encode(), hashlib.sha256).digest()
+    return f"v1,{base64.b64encode(digest).decode()}"
+
+
+async def resolve(host: str, port: int, allowed: Callable[[Address], bool]) -> str:
+    """An address of the host, all of which are allowed. Raises Undeliverable."""
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise Undeliverable("the host has no address") from error
+    addresses = [str(entry[4][0]).partition("%")[0] for entry in found]
+    if not addresses or not all(allowed(ipaddress.ip_address(address)) for address in addresses):
+        raise Undeliverable("the host is not on the public internet")
+    return addresses[0]
+
+
+async def post(url: str, id: str, body: str, settings: Settings, allowed: Callable[[Address], bool] = is_public) -> int:
+    """The status of the answer to one delivery; redirects are not followed. Raises Undeliverable."""
+    split = httpx.URL(url)
+    port = split.port or (443 if split.scheme == "https" else 80)
+    address = await resolve(split.host, port, allowed)
+    at = int(time.time())
+    headers = {
+        "host": split.netloc.decode("ascii"),
+        "content-type": "application/json",
+        "user-agent": "cashflow-webhooks",
+        "webhook-id": id,
+        "webhook-timestamp": str(at),
+        "webhook-signature": signature(settings.webhook_secret, id, at, body),
+    }
+    try:
+        async with (
+            asyncio.timeout(TIMEOUT_SECONDS),
+            httpx.AsyncClient(trust_env=False, timeout=TIMEOUT_SECONDS) as client,
+            client.stream(
+                "POST",
+                split.copy_with(host=address),
+                content=body,
+                headers=headers,
+                # The certificate is held to the name, whatever the address in the URL.
+                extensions={"sni_hostname": split.host},
+            ) as answer,
+        ):
+            return answer.status_code
+    except (httpx.HTTPError, TimeoutError, OSError) as error:
+        raise Undeliverable(type(error).__name__) from error
+
+
+async def deliver_due(database: Database, settings: Settings, allowed: Callable[[Address], bool] = is_public) -> int:
+    """How many deliveries that were due have been tried."""
+    table = webhook_deliveries.c
+    query = select(webhook_deliveries).where(table.state == "pending", table.next_at <= now())
+    async with database.write() as connection:
+        found = (await connection.execute(query.order_by(table.next_at).limit(MOST_AT_ONCE))).all()
+        for row in found:
+            # Noted first: a worker that is killed while it sends leaves a delivery that is tried again later.
+            pause = timedelta(seconds=PAUSES[min(row.attempts, len(PAUSES) - 1)])
+            values = {"attempts": row.attempts + 1, "next_at": now() + pause}
+            await connection.execute(update(webhook_deliveries).where(table.id == row.id).values(**values))
+    await asyncio.gather(*(deliver(database, settings, row, allowed) for row in found))
+    return len(found)
+
+
+async def deliver(
+    database: Database, settings: Settings, row: Row[tuple[object, ...]], allowed: Callable[[Address], bool]
+) -> None:
+    """Tries one delivery and notes how it went."""
+    values = row._mapping
+    begun = time.perf_counter()
+    status: int | None = None
+    why: str | None = None
+    try:
+        status = await post(values["url"], values["id"], values["body"], settings, allowed)
+        why = None if 200 <= status < 300 else f"the answer was {status}"
+    except Undeliverable as error:
+        why = str(error)
+    state = "delivered" if why is None else "pending" if values["attempts"] + 1 <= len(PAUSES) else "failed"
+    kinds = {"delivered": "delivered", "failed": "given_up", "pending": "unreachable" if status is None else "refused"}
+    metrics.record_webhook(kinds[state], time.perf_counter() - begun)
+    if why is not None:
+        logger.warning("webhook not delivered: %s", why, extra={"run_id": values["run_id"]})
+    change = update(webhook_deliveries).where(webhook_deliveries.c.id == values["id"])
+    async with database.write() as connection:
+        await connection.execute(change.values(state=state, last_status=status, last_error=why))
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run's webhook fares. state: pending, delivered or failed."""
+
+    state: str
+    attempts: int
+    last_status: int | None
+    last_error: str | None
+
+
+async def delivery_of(database: Database, owner: str, run_id: str) -> Delivery | None:
+    """The delivery of the owner's run, none where it has no webhook or has not ended."""
+    table = webhook_deliveries.c
+    query = select(table.state, table.attempts, table.last_status, table.last_error)
+    async with database.read() as connection:
+        row = (await connection.execute(query.where(table.owner == owner, table.run_id == run_id))).one_or_none()
+    return None if row is None else Delivery(**row._mapping)
