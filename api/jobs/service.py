@@ -39,16 +39,17 @@ class Jobs:
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Jobs"]:
         """Connects to Redis, or works on runs in this process where there is none."""
+        worker: Worker | None = None
         if self.settings.redis_url:
             self.broker = doorbell(self.settings.redis_url)
         else:
-            self.worker = await asyncio.to_thread(Worker, self.settings)
-            self.worker.start()
+            worker = self.worker = await asyncio.to_thread(Worker, self.settings)
+            worker.start()
         try:
             yield self
         finally:
-            if self.worker is not None:
-                await asyncio.to_thread(self.worker.stop)
+            if worker is not None:
+                await asyncio.to_thread(worker.stop)
             await asyncio.gather(*self.ringing, return_exceptions=True)
 
     async def submit(self, owner: str, request: RunRequest, idempotency_key: str | None = None) -> Run:

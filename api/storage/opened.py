@@ -23,14 +23,14 @@ class Storage:
     async def opened(self) -> AsyncIterator["Storage"]:
         """Opens both for the running event loop; the embedded database is brought to the newest schema."""
         settings = self.settings
-        self.database = Database.from_settings(settings)
+        database = self.database = Database.from_settings(settings)
         try:
             if not settings.database_url:
-                await self.database.migrate()
+                await database.migrate()
             self.objects = await asyncio.to_thread(store_from, settings.used_object_store, settings.s3_endpoint_url)
             yield self
         finally:
-            await self.database.dispose()
+            await database.dispose()
 
     async def check(self) -> Mapping[str, Any]:
         """Nothing to add where the database answers and its schema is the newest; raises where not."""
