@@ -26,19 +26,19 @@ from engine.tape import Columns, Tape
 from engine.tape_files import iter_tape, read_tape
 
 __all__ = [
-    "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions",
-    "Burnout", "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field",
-    "FlatRate", "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp", "MonthlyRates",
+    "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
+    "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate",
+    "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp", "MonthlyRates",
     "ParallelShock", "Problem", "Profile", "ProjectionRequest", "Psa", "ReadReport", "RowProblems", "Rule", "Scaled",
     "Scenario", "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
-    "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project", "project_batches",
-    "read_tape", "summarize",
+    "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project", "project_batches", "read_tape",
+    "summarize", "transitions",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.
-LAZY = ("analytics", "credit_loss", "dates", "day_count")
+LAZY = ("analytics", "credit_loss", "dates", "day_count", "transitions")
 if TYPE_CHECKING:
-    from engine import analytics, credit_loss, dates, day_count
+    from engine import analytics, credit_loss, dates, day_count, transitions
 
 
 def __getattr__(name: str) -> ModuleType:

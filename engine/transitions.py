@@ -1,0 +1,300 @@
+"""Consumer credit by a transition matrix: loans move between states month by month, and pay accordingly.
+
+A state says how many payments its loans have missed. A move to a state with more missed payments pays nothing and
+carries the balance; a move to one with as many or fewer pays down to the balance that the schedule has for that many
+missed payments (staying 30 days late pays one instalment, curing pays all that was missed). The last state of late
+loans is `or more`: staying there pays nothing. Interest that is missed is added up without interest on it; of k + 1
+months due a move that leaves k' missed pays the share (k + 1 - k') / (k + 1). The balance on the tape is what is owed
+at the cut-off. Everything is linear in the balances, so loans are summed by age and state first, and the cost does
+not grow with the tape. Source: Cyert, Davidson and Thompson (1962), Estimation of the Allowance for Doubtful Accounts
+by Markov Chains.
+"""
+
+from typing import Literal
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.curves import UNIT_RANGE, out_of_range
+from engine.errors import AssumptionError, Problem
+from engine.projection import project
+from engine.request import ProjectionRequest
+from engine.tape import Tape
+
+Array = NDArray[np.float64]
+
+
+class LoanState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A state: open with so many payments missed (0 for a performing loan), in default, or prepaid."""
+
+    name: str
+    kind: Literal["open", "default", "prepaid"] = "open"
+    missed: int = 0
+
+
+class TransitionModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """States and the chances of moving between them.
+
+    matrices: one a month, the last holds on; row i has the chances of moving from state i to each, and adds up to 1.
+    Nothing leaves a default or prepaid state. severity: share of the defaulted balance that is lost. recovery_lag:
+    months from default to the recovery and the loss.
+    """
+
+    states: list[LoanState]
+    matrices: list[list[list[float]]]
+    severity: float = 1.0
+    recovery_lag: int = 0
+
+    def problems(self, path: str) -> list[Problem]:
+        """Every fault, with its path below `path`."""
+        found = out_of_range(f"{path}.severity", self.severity, 0, 1, UNIT_RANGE)
+        if not 0 <= self.recovery_lag <= 360:
+            message = f"is {self.recovery_lag}; expected whole months in [0, 360]"
+            found.append(Problem(f"{path}.recovery_lag", message))
+        found += self.state_problems(path)
+        if not self.matrices:
+            found.append(Problem(f"{path}.matrices", "is empty; expected at least one matrix"))
+        for m, matrix in enumerate(self.matrices):
+            found += self.matrix_problems(f"{path}.matrices[{m}]", matrix)
+        return found
+
+    def state_problems(self, path: str) -> list[Problem]:
+        found: list[Problem] = []
+        names = [state.name for state in self.states]
+        for i, state in enumerate(self.states):
+            if not state.name or names.index(state.name) < i:
+                message = f"is {state.name!r}; expected names that differ"
+                found.append(Problem(f"{path}.states[{i}].name", message))
+            if not 0 <= state.missed <= 120 or (state.missed and state.kind != "open"):
+                message = f"is {state.missed}; expected payments in [0, 120], and 0 but for open states"
+                found.append(Problem(f"{path}.states[{i}].missed", message))
+        if not any(state.kind == "open" and not state.missed for state in self.states):
+            found.append(Problem(f"{path}.states", "has no performing state: open, with no payment missed"))
+        return found
+
+    def matrix_problems(self, path: str, matrix: list[list[float]]) -> list[Problem]:
+        n = len(self.states)
+        if len(matrix) != n or any(len(row) != n for row in matrix):
+            return [Problem(path, f"is not {n} x {n}; expected a row and a column for each state")]
+        found: list[Problem] = []
+        for i, row in enumerate(matrix):
+            for j, chance in enumerate(row):
+                found += out_of_range(f"{path}[{i}][{j}]", chance, 0, 1, UNIT_RANGE)
+            if not abs(sum(row) - 1) <= 1e-9:
+                found.append(Problem(f"{path}[{i}]", f"adds up to {sum(row):.15g}; expected 1"))
+            if self.states[i].kind != "open" and row[i] != 1:
+                found.append(Problem(f"{path}[{i}][{i}]", f"is {row[i]:g}; expected 1: nothing leaves this state"))
+        return found
+
+
+class Transitions(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome by vintage: loans of one age at the cut-off, the first axis; months 1 .. months are the last.
+
+    balance: (vintages, states, months + 1), owed by the loans in each open state, from the cut-off; what went to the
+    other states, added up. flows: (vintages, months, states, states), the balance at the month's start by the move
+    that it made. The others are (vintages, months); scheduled_principal has instalments caught up too,
+    missed_interest is what loans in default owed.
+    """
+
+    states: tuple[str, ...]
+    ages: NDArray[np.int64]
+    original_balance: Array
+    balance: Array
+    flows: Array
+    interest: Array
+    scheduled_principal: Array
+    prepayment: Array
+    default: Array
+    recovery: Array
+    loss: Array
+    missed_interest: Array
+
+
+def project_transitions(
+    tape: Tape, model: TransitionModel, status: list[str] | str | None = None, months: int | None = None
+) -> Transitions:
+    """The tape under the model. status: the state's name for each loan or for all, none for the first performing one.
+
+    months: to project, none for the longest term and a year for those who are late then. Raises TapeError or
+    AssumptionError with every fault found.
+    """
+    loans = tape.arrays()
+    problems = model.problems("model")
+    names = [state.name for state in model.states]
+    given = status_of(model, status, len(loans), problems)
+    if months is not None and not 1 <= months <= 2400:
+        problems.append(Problem("months", f"is {months}; expected whole months in [1, 2400]"))
+    if problems:
+        raise AssumptionError(problems)
+    count = months or (int(loans.term.max(initial=0)) + 12)
+    ages, vintage = np.unique(loans.age, return_inverse=True)
+    label = vintage.reshape(-1) * len(names) + given
+    shape = (len(ages), len(names))
+    balance, interest = (each.reshape(*shape, -1) for each in scheduled(tape, label, shape[0] * shape[1], count))
+    opening = np.bincount(label, weights=loans.balance, minlength=shape[0] * shape[1]).reshape(shape)
+    original = np.where(np.isnan(loans.original_balance), loans.balance, loans.original_balance)
+    return stepped(
+        model,
+        np.concatenate([opening[..., None], balance], axis=-1),
+        interest,
+        ages.astype(np.int64),
+        np.bincount(vintage.reshape(-1), weights=original, minlength=len(ages)).astype(np.float64),
+    )
+
+
+def status_of(
+    model: TransitionModel, status: list[str] | str | None, n: int, problems: list[Problem]
+) -> NDArray[np.int64]:
+    """The index of each loan's state; faults go to OUT problems."""
+    names = [state.name for state in model.states]
+    index = {name: i for i, name in enumerate(names) if model.states[i].kind == "open"}
+    if status is None:
+        performing = [i for i, state in enumerate(model.states) if state.kind == "open" and not state.missed]
+        return np.full(n, performing[0] if performing else 0)
+    given = [status] * n if isinstance(status, str) else status
+    if len(given) != n:
+        problems.append(Problem("status", f"has {len(given)} values; expected {n}, one a loan"))
+        return np.zeros(n, dtype=np.int64)
+    allowed = ", ".join(index)
+    for i, name in enumerate(given):
+        if name not in index:
+            problems.append(Problem(f"status[{i}]", f"is {name!r}; expected an open state: {allowed}"))
+    return np.array([index.get(name, 0) for name in given], dtype=np.int64)
+
+
+def scheduled(tape: Tape, label: NDArray[np.int64], labels: int, months: int) -> tuple[Array, Array]:
+    """Balance after and interest due in each month by the contract, (labels, months), summed by label."""
+    names = [f"{each:06d}" for each in label]
+    if tape.loans is not None:
+        loans = [msgspec.structs.replace(loan, group=name) for loan, name in zip(tape.loans, names, strict=True)]
+        labelled = Tape(loans=loans)
+    else:
+        assert tape.columns is not None
+        labelled = Tape(columns=msgspec.structs.replace(tape.columns, group=list(names)))
+    fields = ["balance", "expected_interest"]
+    flows = project(ProjectionRequest(tape=labelled, level="group", fields=fields, periods=months))
+    found = np.zeros((2, labels, months))
+    found[:, [int(name) for name in flows.groups]] = flows["balance"], flows["expected_interest"]
+    return found[0], found[1]
+
+
+class Ledger(msgspec.Struct, frozen=True):
+    """What loans owe, by the state in which they began and the one in which they are.
+
+    shares: (first states, states) of the loans. The others are (vintages, first states, states): owed balance, missed
+    interest, and the interest that one more missed month adds.
+    """
+
+    shares: Array
+    owed: Array
+    arrears: Array
+    monthly: Array
+
+
+class Moves(msgspec.Struct, frozen=True):
+    """The moves between states, by (from, to): whether they pay, and what share of the interest due they pay.
+
+    missed: payments missed by state. open, default, prepaid: which states are so.
+    """
+
+    pays: NDArray[np.bool_]
+    paid_share: Array
+    missed: NDArray[np.int64]
+    open: NDArray[np.bool_]
+    default: NDArray[np.bool_]
+    prepaid: NDArray[np.bool_]
+
+
+def moves_of(states: list[LoanState]) -> Moves:
+    missed = np.array([state.missed for state in states])
+    is_open, default, prepaid = (
+        np.array([state.kind == kind for state in states]) for kind in ("open", "default", "prepaid")
+    )
+    latest = is_open & (missed == missed.max()) & (missed > 0)
+    pays = is_open[:, None] & is_open & (missed <= missed[:, None]) & ~(latest[:, None] & latest)
+    share = np.where(pays, (missed[:, None] + 1 - missed) / (missed[:, None] + 1), 0.0)
+    share[:, prepaid] = 1.0
+    return Moves(pays, share, missed, is_open, default, prepaid)
+
+
+def stepped(
+    model: TransitionModel, balance: Array, interest: Array, ages: NDArray[np.int64], original: Array
+) -> Transitions:
+    """The outcome of loans that owe by contract, by vintage and first state.
+
+    balance: (vintages, first states, months + 1), from the cut-off. interest: (vintages, first states, months), due.
+    """
+    moves, months, states = moves_of(model.states), interest.shape[-1], len(model.states)
+    begin = np.eye(states)
+    owed = balance[..., 0, None] * begin
+    ledger = Ledger(begin, owed, np.zeros_like(owed), interest[..., 0, None] * begin)
+    result = {name: np.zeros((len(ages), months)) for name in FLOWS}
+    by_state = np.zeros((len(ages), states, months + 1))
+    by_state[..., 0] = owed.sum(axis=1)
+    flows = np.zeros((len(ages), months, states, states))
+    for t in range(1, months + 1):
+        matrix = np.asarray(model.matrices[min(t, len(model.matrices)) - 1]) * moves.open[:, None]
+        paid, ledger, flows[:, t - 1] = month_of(matrix, moves, ledger, balance, interest, t)
+        for name in FLOWS:
+            result[name][:, t - 1] = paid[name]
+        gone = flows[:, t - 1].sum(axis=1) * ~moves.open
+        by_state[..., t] = ledger.owed.sum(axis=1) + by_state[..., t - 1] * ~moves.open + gone
+    lag = min(model.recovery_lag, months)
+    late = np.pad(result["default"], ((0, 0), (lag, 0)))[:, :months]
+    return Transitions(
+        states=tuple(state.name for state in model.states), ages=ages, original_balance=original, balance=by_state,
+        flows=flows, recovery=late * (1 - model.severity), loss=late * model.severity, **result,
+    )  # fmt: skip
+
+
+FLOWS = ("interest", "scheduled_principal", "prepayment", "default", "missed_interest")
+
+
+def month_of(
+    matrix: Array, moves: Moves, ledger: Ledger, balance: Array, interest: Array, t: int
+) -> tuple[dict[str, Array], Ledger, Array]:
+    """What month t pays by vintage, the ledger after it, and the balance by move (vintages, states, states)."""
+    shares = ledger.shares[..., None] * matrix
+    moved = ledger.owed[..., None] * matrix
+    due = (ledger.arrears + ledger.monthly)[..., None] * matrix
+    schedule = np.maximum(t - moves.missed, 0)  # the month whose balance a state owes
+    stays = np.where(moves.pays, shares * balance[:, :, None, schedule], moved * moves.open)
+    ends = shares * balance[:, :, None, t, None] * moves.prepaid
+    received = due * moves.paid_share
+    every = (1, 2, 3)
+    paid = {
+        "scheduled_principal": ((moved - stays) * ~moves.default - ends).sum(axis=every),
+        "prepayment": ends.sum(axis=every),
+        "default": (moved * moves.default).sum(axis=every),
+        "interest": received.sum(axis=every),
+        "missed_interest": (due * moves.default).sum(axis=every),
+    }
+    following = interest[:, :, np.minimum(schedule, interest.shape[-1] - 1)]
+    monthly = np.where(moves.pays, shares * following[:, :, None], ledger.monthly[..., None] * matrix * moves.open)
+    arrears = (due - received) * moves.open
+    after = Ledger(shares.sum(axis=1), stays.sum(axis=2), arrears.sum(axis=2), monthly.sum(axis=2))
+    return paid, after, moved.sum(axis=1)
+
+
+def roll_rates(outcome: Transitions) -> Array:
+    """The share of each state's balance that moved to each other in a month, (months, states, states); 0 of nothing."""
+    flows = outcome.flows.sum(axis=0)
+    total = flows.sum(axis=-1, keepdims=True)
+    rates: Array = np.divide(flows, total, out=np.zeros_like(flows), where=total > 0)
+    return rates
+
+
+def vintage_curves(outcome: Transitions) -> Array:
+    """Cumulative default since the cut-off as a share of the original balance, by vintage and loan age in months.
+
+    (vintages, oldest age + months + 1): the value at a vintage's age at the cut-off is 0, and NaN stands before it and
+    after the last month, where the projection says nothing.
+    """
+    months = outcome.default.shape[1]
+    curves = np.full((len(outcome.ages), int(outcome.ages.max(initial=0)) + months + 1), np.nan)
+    for i, age in enumerate(outcome.ages):
+        share = np.cumsum(outcome.default[i]) / outcome.original_balance[i] if outcome.original_balance[i] > 0 else 0.0
+        curves[i, age] = 0.0
+        curves[i, age + 1 : age + months + 1] = share
+    return curves
