@@ -21,6 +21,7 @@ from engine.profile import Profile, profile
 from engine.projection import project, project_batches
 from engine.rates import DatedRates, FlatRate, Forwards, KeyRateShock, MonthlyRates, ParallelShock
 from engine.request import ProjectionRequest
+from engine.severity import PropertySeverity, SeverityVector
 from engine.summary import Summary, summarize
 from engine.tape import Columns, Tape
 from engine.tape_files import iter_tape, read_tape
@@ -29,10 +30,10 @@ __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
     "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate",
     "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp", "MonthlyRates",
-    "ParallelShock", "Problem", "Profile", "ProjectionRequest", "Psa", "ReadReport", "RowProblems", "Rule", "Scaled",
-    "Scenario", "Sda", "Seasonal", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
-    "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project", "project_batches", "read_tape",
-    "summarize", "transitions",
+    "ParallelShock", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa", "ReadReport", "RowProblems",
+    "Rule", "Scaled", "Scenario", "Sda", "Seasonal", "SeverityVector", "Smm", "Summary", "Tape", "TapeError",
+    "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile",
+    "project", "project_batches", "read_tape", "summarize", "transitions",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.

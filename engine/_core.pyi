@@ -24,6 +24,7 @@ def prepare(
 ) -> None: ...
 def project_sums(
     loans: NDArray[np.float64],
+    extras: NDArray[np.float64],
     runs: NDArray[np.int64],
     rates: NDArray[np.float64],
     rules: NDArray[Any],
@@ -35,6 +36,7 @@ def project_sums(
 ) -> None: ...
 def project_loans(
     loans: NDArray[np.float64],
+    extras: NDArray[np.float64],
     runs: NDArray[np.int64],
     loan_at: NDArray[np.int64],
     rates: NDArray[np.float64],

@@ -47,6 +47,12 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "io_term", "interest_only_period", "io_period", "remaining_io_term", "io_months", "interest_only_months",
         "remaining_interest_only_term",
     ),
+    "property_value": (
+        "appraised_value", "current_property_value", "current_value", "home_value", "valuation", "collateral_value",
+    ),
+    "mortgage_insurance": (
+        "mi_coverage", "mortgage_insurance_coverage", "mi_percent", "mortgage_insurance_percentage",
+    ),
     "amortization_term": ("amort_term", "amortisation_term", "amortization_months", "amortization_period"),
 }  # fmt: skip
 

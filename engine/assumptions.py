@@ -16,6 +16,7 @@ from engine.composed_curves import (
 from engine.curves import UNIT_RANGE, out_of_range
 from engine.errors import Problem
 from engine.rates import RatePath
+from engine.severity import Severity
 
 MAX_LAG = 360
 NUMBERS = ("balance", "annual_rate", "remaining_term", "age", "original_balance", "payment", "servicing_fee")
@@ -72,8 +73,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the borrowers and the servicer are assumed to do.
 
-    burnout: how prepayment falls as borrowers leave. severity: share of the defaulted balance that is lost, a decimal.
-    recovery_lag: months from default to liquidation. rules: assumptions for the loans that meet the conditions of the
+    burnout: how prepayment falls as borrowers leave. severity: share of the defaulted balance that is lost, a decimal,
+    or an object that gives it by month or by the property. recovery_lag: months from default to liquidation.
+    recovery_stages: shares of the defaulted balance that are liquidated 0, 1, 2 .. months after default, in place of
+    recovery_lag. rules: assumptions for the loans that meet the conditions of the
     first rule that fits, in place of these; curves by coupon and age bucket, for example. groups: assumptions for the
     loans that no rule fits and whose `group` is the key; a key that no loan has is no error, since one batch of a tape
     may lack a group that another has. rates: the path of each index that floating loans name; a scenario takes those it
@@ -83,8 +86,9 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     prepayment: PrepaymentCurve | None = None
     default: DefaultCurve | None = None
     burnout: Burnout | None = None
-    severity: float = 0.0
+    severity: float | Severity = 0.0
     recovery_lag: int = 0
+    recovery_stages: list[float] | None = None
     advancing: Literal["none", "interest", "principal_and_interest"] = "none"
     rules: list[Rule] | None = None
     groups: dict[str, "Assumptions"] | None = None
@@ -92,7 +96,11 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     def problems(self, path: str) -> list[Problem]:
         """Every value out of range, with its path below `path`."""
-        found = out_of_range(f"{path}.severity", self.severity, 0, 1, UNIT_RANGE)
+        if isinstance(self.severity, float | int):
+            found = out_of_range(f"{path}.severity", self.severity, 0, 1, UNIT_RANGE)
+        else:
+            found = self.severity.problems(f"{path}.severity")
+        found += self.stage_problems(path)
         if not 0 <= self.recovery_lag <= MAX_LAG:
             message = f"is {self.recovery_lag}; expected whole months in [0, {MAX_LAG}]"
             found.append(Problem(f"{path}.recovery_lag", message))
@@ -104,14 +112,44 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             found += misplaced(f"{path}.default", self.default, DEFAULT_UNITS)
         if self.burnout is not None:
             found += self.burnout.problems(f"{path}.burnout")
-        if isinstance(self.default, Timing) and self.default.measure == "loss" and self.severity == 0:
-            found.append(Problem(f"{path}.severity", "is 0; a timing curve of losses needs what share is lost"))
+        if isinstance(self.default, Timing) and self.default.measure == "loss":
+            if not isinstance(self.severity, float | int):
+                message = f"is a {self.severity.__struct_config__.tag}; a timing curve of losses takes one share"
+                found.append(Problem(f"{path}.severity", message))
+            elif self.severity == 0:
+                found.append(Problem(f"{path}.severity", "is 0; a timing curve of losses needs what share is lost"))
         for index, rates in (self.rates or {}).items():
             found += rates.problems(f"{path}.rates[{index!r}]")
         for i, rule in enumerate(self.rules or []):
             found += rule.problems(f"{path}.rules[{i}]")
         for group, assumptions in (self.groups or {}).items():
             found += inner_problems(assumptions, f"{path}.groups[{group!r}]", "group")
+        return found
+
+    @property
+    def stages(self) -> list[float]:
+        """The share of a defaulted balance that is liquidated 0, 1, 2 .. months after default."""
+        if self.recovery_stages is not None:
+            return self.recovery_stages
+        return [0.0] * self.recovery_lag + [1.0]
+
+    @property
+    def lag(self) -> int:
+        """Months from default to the last liquidation."""
+        stages = self.stages
+        return max((j for j, share in enumerate(stages) if share > 0), default=0)
+
+    def stage_problems(self, path: str) -> list[Problem]:
+        if self.recovery_stages is None:
+            return []
+        name, stages = f"{path}.recovery_stages", self.recovery_stages
+        found = [] if len(stages) <= MAX_LAG + 1 else [Problem(name, f"has over {MAX_LAG + 1} shares")]
+        for i, share in enumerate(stages):
+            found += out_of_range(f"{name}[{i}]", share, 0, 1, UNIT_RANGE)
+        if not found and not abs(sum(stages) - 1) <= 1e-9:
+            found.append(Problem(name, f"adds up to {sum(stages):.15g}; expected 1"))
+        if self.recovery_lag:
+            found.append(Problem(name, "is beside recovery_lag; expected one of them"))
         return found
 
 
@@ -139,6 +177,15 @@ class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     rates stay as they are. final_defaults: stop_before_maturity has no new defaults in a loan's last
     `recovery_lag` months (vectors, which state each month, are taken as they are), continue lets them run on.
     servicing_fee_base: the opening performing balance, or that and the balance in foreclosure.
+    default_base: opening takes defaults off the opening balance, whose loans then pay nothing in the month;
+    after_scheduled_principal off what is left once all have paid the month's principal and interest (a `timing` curve
+    states amounts of the original balance, whatever the base).
+    loss_timing: when the loss is booked; the recovery comes with the liquidation either way, and what is expected to be
+    recovered stays in foreclosure until then.
+    advance_share, advance_months: the share of the interest of loans in default that is advanced, and for how many
+    months, none until liquidation; what is not, investors miss. Principal is advanced in full or not at all.
+    recoup: at_liquidation takes the interest advanced out of the recovery, as far as it goes, and adds it to the loss.
+    A defaulted balance amortises where principal is advanced and stays as it is elsewhere.
     """
 
     prepayment_base: Literal["gross", "net_of_defaults", "opening_net_of_defaults"] = "gross"
@@ -146,6 +193,19 @@ class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     period_length: Literal["equal_months", "actual_days"] = "equal_months"
     final_defaults: Literal["stop_before_maturity", "continue"] = "stop_before_maturity"
     servicing_fee_base: Literal["performing", "total"] = "performing"
+    default_base: Literal["opening", "after_scheduled_principal"] = "opening"
+    loss_timing: Literal["liquidation", "default"] = "liquidation"
+    advance_share: float = 1.0
+    advance_months: int | None = None
+    recoup: Literal["none", "at_liquidation"] = "none"
+
+    def problems(self, path: str) -> list[Problem]:
+        """Every value out of range, with its path below `path`."""
+        found = out_of_range(f"{path}.advance_share", self.advance_share, 0, 1, UNIT_RANGE)
+        if self.advance_months is not None and not 0 <= self.advance_months <= MAX_LAG:
+            message = f"is {self.advance_months}; expected whole months in [0, {MAX_LAG}]"
+            found.append(Problem(f"{path}.advance_months", message))
+        return found
 
 
 PRESETS: dict[str, Conventions] = {

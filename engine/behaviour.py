@@ -15,6 +15,7 @@ from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.request import ProjectionRequest
 from engine.segments import Segments, segments_of
+from engine.severity import PropertySeverity, SeverityVector
 from engine.timing import ContractSums, timed_default
 
 PREPAYMENT_BASES = ("gross", "net_of_defaults", "opening_net_of_defaults")
@@ -35,6 +36,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     by_age: bool
     stops: bool
     longest_lag: int
+    per_loan_losses: bool = False
 
     @property
     def scenarios(self) -> int:
@@ -64,6 +66,13 @@ class Tables:
             rows, stride = self.rows(curve)
             self.known[key] = self.put(rows), stride
         return self.known[key]
+
+    def keep(self, values: Rates) -> int:
+        """Where values begin that are kept once however often they are asked for."""
+        key = values.tobytes()
+        if key not in self.known:
+            self.known[key] = self.put(values), 0
+        return self.known[key][0]
 
     def put(self, rates: Rates) -> int:
         """Where the rates begin once they are added to the tables."""
@@ -102,18 +111,20 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
     conventions = conventions_of(request.conventions)
     segments = segments_of(bases_of(request), loans)
     every = [each for row in segments.sets for each in row]
-    longest_lag = max((each.recovery_lag for each in every if each.default is not None), default=0)
+    longest_lag = max((each.lag for each in every if each.default is not None), default=0)
     curves: list[Curve] = [curve for each in every for curve in (each.prepayment, each.default) if curve is not None]
     by_age = any("age" in curve.reads for curve in curves)
     tables = tables_of(request, conventions, loans, longest_lag, curves)
     rules = np.zeros((len(segments.sets), len(segments.sets[0])), dtype=_core.RULES)
+    insured = bool(loans.mortgage_insurance.any())
+    valued = check_values(segments, loans)
     for s, row in enumerate(segments.sets):
         for k, each in enumerate(row):
-            rules[s, k] = rule_of(each, conventions, tables)
+            rules[s, k] = rule_of(each, conventions, tables) + loss_rule(each, conventions, tables, insured)
     timed(request, loans, segments, tables, rules, contract_sums)
     return Behaviour(
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
-        stops=bool(rules["stop"].any()), longest_lag=longest_lag,
+        stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued,
     )  # fmt: skip
 
 
@@ -182,13 +193,13 @@ def rule_of(each: Assumptions, conventions: Conventions, tables: Tables) -> tupl
     default_at, default_stride = tables.place(None if is_timed else each.default)
     stop = (
         each.default is not None
-        and each.recovery_lag > 0
+        and each.lag > 0
         and conventions.final_defaults == "stop_before_maturity"
         and not isinstance(each.default.leaf, Vector | Timing)
     )
     return (
-        each.severity,
-        each.recovery_lag,
+        each.severity if isinstance(each.severity, float | int) else 0.0,
+        each.lag,
         ADVANCING.index(each.advancing),
         prepayment_at,
         default_at,
@@ -203,9 +214,54 @@ def rule_of(each: Assumptions, conventions: Conventions, tables: Tables) -> tupl
     )
 
 
+def loss_rule(each: Assumptions, conventions: Conventions, tables: Tables, insured: bool) -> tuple[float | int, ...]:
+    """The rest of the row of RULES: what ext/loss.pxi reads, where anything there applies."""
+    after = conventions.default_base == "after_scheduled_principal"
+    recoups = conventions.recoup == "at_liquidation" and each.advancing != "none"
+    months = 10**6 if conventions.advance_months is None else conventions.advance_months
+    partial = conventions.advance_share < 1 or conventions.advance_months is not None
+    scalar = isinstance(each.severity, float | int)
+    general = (
+        after or recoups or partial or insured or not scalar or each.recovery_stages is not None
+        or conventions.loss_timing == "default"
+    )  # fmt: skip
+    if not general:
+        return (0,) * 14
+    shares = np.asarray(each.stages[: each.lag + 1], dtype=np.float64)
+    remaining = np.append(np.cumsum(shares[:0:-1])[::-1], 0.0)
+    # A cohort that is still there j months on missed its first payment j + 1 months ago, or j if it paid that month.
+    is_advanced = np.arange(len(remaining)) + 2 - after <= months
+    severity, proceeds_at, minimum = np.zeros(tables.months + 1), -1, 0.0
+    if isinstance(each.severity, PropertySeverity):
+        proceeds_at = tables.keep(each.severity.proceeds(tables.months))
+        minimum = each.severity.minimum
+    elif isinstance(each.severity, SeverityVector):
+        severity = each.severity.by_month(tables.months)
+    else:
+        severity += each.severity
+    by_liquidation = isinstance(each.severity, SeverityVector) and each.severity.month == "liquidation"
+    return (
+        1, after, conventions.loss_timing == "default", by_liquidation, insured, recoups, tables.keep(shares),
+        tables.keep(remaining), tables.keep(remaining * is_advanced * conventions.advance_share),
+        tables.keep(severity), proceeds_at, months, conventions.advance_share, minimum,
+    )  # fmt: skip
+
+
+def check_values(segments: Segments, loans: LoanArrays) -> bool:
+    """Whether a set of assumptions takes the property's value. Raises AssumptionError for loans in it without one."""
+    valued = {k for row in segments.sets for k, each in enumerate(row) if isinstance(each.severity, PropertySeverity)}
+    for k in valued:
+        if np.isnan(loans.property_value[np.broadcast_to(segments.members == k, (len(loans),))]).any():
+            message = "has loans without property_value, which a severity by property takes"
+            raise AssumptionError([Problem("tape", message)])
+    return bool(valued)
+
+
 def conventions_of(given: str | Conventions) -> Conventions:
     """The Struct that a preset's name stands for. Raises AssumptionError for a name that is no preset."""
     if isinstance(given, Conventions):
+        if problems := given.problems("conventions"):
+            raise AssumptionError(problems)
         return given
     if given not in PRESETS:
         allowed = ", ".join(repr(name) for name in PRESETS)

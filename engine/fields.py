@@ -26,10 +26,8 @@ FIELDS: tuple[Field, ...] = (
     Field("scheduled_principal", "flow", "currency", "Scheduled principal, balloons and principal advances included."),
     Field("prepayment", "flow", "currency", "Voluntary prepayment of principal."),
     Field("default", "flow", "currency", "Balance that defaults in the period."),
-    Field(
-        "recovery", "flow", "currency", "Principal recovered on liquidation, paid recovery_lag months after default."
-    ),
-    Field("loss", "flow", "currency", "Principal lost on liquidation, booked recovery_lag months after default."),
+    Field("recovery", "flow", "currency", "Principal recovered on liquidation, with the lag after default."),
+    Field("loss", "flow", "currency", "Principal lost, booked on liquidation unless conventions book it at default."),
     Field("servicing_fee", "flow", "currency", "Servicing fee of the period."),
     Field("net_interest", "flow", "currency", "Interest less the servicing fee."),
     Field("principal", "flow", "currency", "Scheduled principal, prepayment and recovery."),
@@ -41,6 +39,8 @@ FIELDS: tuple[Field, ...] = (
     Field("advanced_interest", "flow", "currency", "Part of interest that the servicer advances."),
     Field("advanced_principal", "flow", "currency", "Part of scheduled principal that the servicer advances."),
     Field("liquidation", "flow", "currency", "Defaulted balance liquidated in the period: recovery and loss."),
+    Field("mortgage_insurance", "flow", "currency", "Part of recovery that mortgage insurance pays."),
+    Field("recouped_advances", "flow", "currency", "Part of loss: interest advanced that the servicer takes back."),
 )
 
 FIELD_NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)

@@ -21,8 +21,8 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
 
     term, age, interest_only, amortization_term are int32 months, the last two counted from the cut-off (age 0 for a
     loan that has paid nothing yet, amortization_term 0 where it follows from the term); amortization indexes
-    AMORTIZATIONS; payment is NaN where it is to be computed, original_balance where it is not stated; group indexes
-    `groups`, -1 for none.
+    AMORTIZATIONS; payment is NaN where it is to be computed, original_balance and property_value where not stated;
+    group indexes `groups`, -1 for none.
     """
 
     balance: NDArray[np.float64]
@@ -30,6 +30,8 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     fee: NDArray[np.float64]
     payment: NDArray[np.float64]
     original_balance: NDArray[np.float64]
+    property_value: NDArray[np.float64]
+    mortgage_insurance: NDArray[np.float64]
     term: NDArray[np.int32]
     age: NDArray[np.int32]
     interest_only: NDArray[np.int32]
@@ -196,6 +198,8 @@ def validate(columns: dict[str, Any], n: int, where: Where) -> LoanArrays:
     rate = check.number("annual_rate", 0, 1, RATE)
     fee = check.number("servicing_fee", 0, 1, RATE)
     payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", float("nan"))
+    property_value = check.number("property_value", 0, MAX_BALANCE, money, float("nan"))
+    mortgage_insurance = check.number("mortgage_insurance", 0, 1, RATE)
     original_balance = check.number("original_balance", 0, MAX_BALANCE, money, float("nan"))
     term = check.whole("remaining_term", 1, MAX_TERM)
     original = check.whole("original_term", 1, MAX_TERM, blank=1)
@@ -216,7 +220,8 @@ def validate(columns: dict[str, Any], n: int, where: Where) -> LoanArrays:
     if check.problems:
         raise TapeError(check.problems)
     return LoanArrays(
-        balance=balance, rate=rate, fee=fee, payment=payment, original_balance=original_balance, term=term, age=age,
+        balance=balance, rate=rate, fee=fee, payment=payment, original_balance=original_balance,
+        property_value=property_value, mortgage_insurance=mortgage_insurance, term=term, age=age,
         interest_only=interest_only, amortization_term=spread, amortization=amortization, group=group,
         groups=groups, loan_id=columns["loan_id"],
     )  # fmt: skip

@@ -19,6 +19,8 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     interest_only_term, amortization_term: terms of the contract, from origination like original_term: the months
     that pay interest only at first, and the months after those over which principal is spread, longer than the term
     for a balloon. A loan of age 24 with 60 interest-only months has 36 of them to go.
+    property_value: of what secures the loan, at the cut-off, currency units. mortgage_insurance: share of the balance
+    at default that insurance pays of a loss, a decimal.
     """
 
     balance: float
@@ -34,3 +36,5 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     group: str | None = None
     interest_only_term: int = 0
     amortization_term: int | None = None
+    property_value: float | None = None
+    mortgage_insurance: float = 0.0

@@ -37,6 +37,8 @@ MADE_OF: dict[str, tuple[str, ...]] = {
     "net_interest": ("interest", "servicing_fee"),
     "loss": ("liquidation",),
     "recovery": ("loss", "liquidation"),
+    "mortgage_insurance": ("loss", "liquidation"),
+    "recouped_advances": ("loss", "liquidation"),
     "principal": ("scheduled_principal", "prepayment", "recovery", "loss", "liquidation"),
     "cashflow": (
         "principal", "scheduled_principal", "prepayment", "recovery", "loss", "liquidation",
@@ -227,6 +229,7 @@ class Chunk(msgspec.Struct, frozen=True):
     """A slice of the tape laid out for the core: contract vectors, runs, and which loan is in which lane."""
 
     vectors: NDArray[np.float64]
+    extras: NDArray[np.float64]
     runs: NDArray[np.int64]
     loan_at: NDArray[np.int64]
 
@@ -266,7 +269,11 @@ def lay_out(plan: Plan, loans: LoanArrays, start: int, stop: int) -> Chunk:
     loan_at = np.full(lanes if plan.level == "loan" else 0, -1, dtype=np.int64)
     if plan.level == "loan":
         loan_at[place] = order + start
-    return Chunk(out, np.ascontiguousarray(runs, dtype=np.int64), loan_at)
+    extras = np.zeros((2, lanes if behaviour.per_loan_losses else 0))
+    if behaviour.per_loan_losses:
+        extras[0, place] = np.nan_to_num(loans.property_value[part][order])
+        extras[1, place] = loans.mortgage_insurance[part][order]
+    return Chunk(out, extras, np.ascontiguousarray(runs, dtype=np.int64), loan_at)
 
 
 def sort_by(keys: list[NDArray[np.int32]], n: int) -> NDArray[np.int64]:
@@ -286,7 +293,7 @@ def sum_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int) -> NDArray[n
     chunk = lay_out(plan, loans, start, stop)
     out = np.zeros((len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods))
     _core.project_sums(
-        chunk.vectors, chunk.runs, plan.behaviour.rates, plan.behaviour.rules,
+        chunk.vectors, chunk.extras, chunk.runs, plan.behaviour.rates, plan.behaviour.rules,
         plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
     )  # fmt: skip
     return out
@@ -296,7 +303,7 @@ def loan_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int, out: NDArra
     """Writes the fields of loans start..stop to their rows of `out`."""
     chunk = lay_out(plan, loans, start, stop)
     _core.project_loans(
-        chunk.vectors, chunk.runs, chunk.loan_at, plan.behaviour.rates, plan.behaviour.rules,
+        chunk.vectors, chunk.extras, chunk.runs, chunk.loan_at, plan.behaviour.rates, plan.behaviour.rules,
         plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
     )  # fmt: skip
 

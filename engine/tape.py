@@ -33,6 +33,8 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     group: list[str | None] | str | None = None
     interest_only_term: list[int] | int = 0
     amortization_term: list[int | None] | int | None = None
+    property_value: list[float | None] | float | None = None
+    mortgage_insurance: list[float] | float = 0.0
 
 
 COLUMN_NAMES: tuple[str, ...] = Columns.__struct_fields__

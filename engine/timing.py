@@ -37,12 +37,13 @@ def timed_default(
         raise AssertionError("only a timing curve is timed")
     stated = curve.monthly(np.arange(1, months + 1)) * getattr(loans, curve.base)
     if curve.measure == "loss":
+        assert isinstance(assumed.severity, float | int)
         stated = stated / assumed.severity
     start = int(rule["prepayment_stride"]) * loans.ages
     alive = np.ones(len(loans.ages))
     found = np.zeros(months + 1)
     for t in range(1, months + 1):
-        left = float(loans.balance[:, t - 1] @ alive)
+        left = float(loans.balance[:, t - 1 + int(rule["after"])] @ alive)
         found[t] = min(stated[t - 1] / left, 1.0) if left > 0 else 0.0
         prepaid = burnt_out(prepayment[start + t], alive, rule)
         if rule["prepayment_base"] != 0:

@@ -37,7 +37,7 @@ cdef extern from "contract.h" nogil:
 cdef enum:
     BALANCE, INTEREST, SCHEDULED_PRINCIPAL, PREPAYMENT, DEFAULT, RECOVERY, LOSS, SERVICING_FEE, NET_INTEREST
     PRINCIPAL, CASHFLOW, FORECLOSURE, EXPECTED_INTEREST, LOST_INTEREST, EXPECTED_PRINCIPAL, ADVANCED_INTEREST
-    ADVANCED_PRINCIPAL, LIQUIDATION, N_FIELDS
+    ADVANCED_PRINCIPAL, LIQUIDATION, MORTGAGE_INSURANCE, RECOUPED_ADVANCES, N_FIELDS
 
 LANES_A_VECTOR = LANES
 VECTOR_ROWS = 7
@@ -46,6 +46,7 @@ FIELD_ORDER = (
     "balance", "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "servicing_fee",
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest",
     "expected_principal", "advanced_interest", "advanced_principal", "liquidation",
+    "mortgage_insurance", "recouped_advances",
 )
 
 cdef enum:
@@ -61,6 +62,7 @@ cdef enum:
 cdef enum:
     RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT, RUN_MONTHS
     PAYMENT = 0, FACTOR, RATE, FEE, TAIL, LAST, INTEREST_ONLY
+    VALUE = 0, COVERAGE
 
 # What a scenario's assumptions for one set of loans say beside the rates.
 cdef packed struct Rules:
@@ -77,15 +79,36 @@ cdef packed struct Rules:
     int fee_on_total
     int prepayment_base
     int on_survivors
+    # Whether what follows says anything beyond one severity, one lag and advances in full (ext/loss.pxi). The places
+    # are in the rates: shares liquidated and left after 0, 1 .. months, the part of those left whose interest is
+    # advanced, severities by month of default (or of liquidation), net proceeds by month (-1 for none).
+    int general
+    int after
+    int loss_at_default
+    int by_liquidation
+    int insured
+    int recoups
+    long stages_at
+    long remaining_at
+    long advanced_at
+    long severity_at
+    long proceeds_at
+    long advance_months
+    double advance_share
+    double minimum
 
 RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prepayment_at", "i8"),
                   ("default_at", "i8"), ("prepayment_stride", "i8"), ("default_stride", "i8"),
                   ("burnout_floor", "f8"), ("burnout_slope", "f8"), ("stop", "i4"), ("fee_on_total", "i4"), ("prepayment_base", "i4"),
-                  ("on_survivors", "i4")])
+                  ("on_survivors", "i4"), ("general", "i4"), ("after", "i4"), ("loss_at_default", "i4"),
+                  ("by_liquidation", "i4"), ("insured", "i4"), ("recoups", "i4"), ("stages_at", "i8"),
+                  ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"),
+                  ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8")])
 
 include "prepare.pxi"
 include "behaviour.pxi"
 include "emit.pxi"
+include "loss.pxi"
 
 
 cdef simd_void add(double *out, const double *x, long n) noexcept nogil:
@@ -141,28 +164,53 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     return 1
 
 
-def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const double[::1] rates,
-                 rules, const int[::1] needed, const int[::1] slot, long months,
+cdef void run_losses(const Rules *now, const contract_run *run, const double *rates, const double[:, ::1] extras,
+                     long first, const double *balance, long months, bint wanted, Losses *l) noexcept nogil:
+    """OUT l: the losses of a run for each unit in default; balance: its sums."""
+    cdef long v, i, lane
+    begin_losses(now, rates, l)
+    if not wanted:
+        return
+    if linear(now):
+        add_losses(now, rates, balance, balance, 0, 0, months, l)
+        return
+    for v in range(run.vectors):
+        contract_lanes(run, v, months, l.lanes, l.n)
+        for i in range(LANES):
+            lane = v * LANES + i
+            scale(l.interest, l.lanes + i * l.n, run.rate[lane], months + 1)
+            add_losses(now, rates, l.lanes + i * l.n, l.interest,
+                       extras[VALUE, first + lane] if extras.shape[1] else 0,
+                       extras[COVERAGE, first + lane] if extras.shape[1] else 0, months, l)
+
+
+def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, const long[:, ::1] runs,
+                 const double[::1] rates, rules, const int[::1] needed, const int[::1] slot, long months,
                  long periods, double[:, :, :, ::1] out):
     """Adds the runs' fields to OUT `out` (fields, scenarios, groups, periods).
 
-    loans: (7, lanes) from prepare. runs: (runs, 7) first lane, vectors, set, age, term, output row, months to the last
-    flow. rates: monthly rates of all curves. rules: (scenarios, sets) of RULES, with the place of each curve in
-    rates. needed: fields to compute, slot: where in `out` each goes, -1 for those that only others are made of. months: the most
-    that any run has; periods: how many are kept. Raises MemoryError.
+    loans: (7, lanes) from prepare. extras: (2, lanes) value of the property and insurance coverage, or (2, 0). runs:
+    (runs, 7) first lane, vectors, set, age, term, output row, months to the last flow. rates: monthly rates of all
+    curves, and other tables. rules: (scenarios, sets) of RULES, with the place of each curve in rates. needed: fields
+    to compute, slot: where in `out` each goes, -1 for those that only others are made of. months: the most that any
+    run has; periods: how many are kept. Raises MemoryError.
     """
     cdef const Rules[:, ::1] rule = rules
     cdef Work w
+    cdef Losses l
     cdef contract_run run
     cdef Contract c
     cdef double *row[N_FIELDS]
     cdef long r, s, f, n = months + 2, k, group, m, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
-    cdef bint with_loss = needed[LOSS]
+    cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef const Rules *now
     cdef const Rules *before
     if not allocate(&w, months, max_lag, False):
         raise MemoryError("no room for a projection's working arrays")
+    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
+        free(w.memory)
+        raise MemoryError("no room for a projection's losses")
     with nogil:
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
@@ -175,11 +223,16 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
             contract_sums(&run, m, 0, 0, w.balance, w.interest if with_rate else NULL,
                           w.fees if with_fee else NULL, NULL, NULL)
             c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
+            c.losses, c.rates = &l, &rates[0]
             before = NULL
             for s in range(rule.shape[0]):
                 now = &rule[s, k]
-                if with_loss and now.advancing == ADVANCE_ALL and (
-                        before == NULL or before.lag != now.lag or before.severity != now.severity):
+                if now.general:
+                    if before == NULL or not same_losses(before, now):
+                        run_losses(now, &run, &rates[0], extras, runs[r, RUN_FIRST], w.balance, m, some_loss, &l)
+                        before = now
+                elif with_loss and now.advancing == ADVANCE_ALL and (
+                        before == NULL or before.general or before.lag != now.lag or before.severity != now.severity):
                     memset(w.capped, 0, n * sizeof(double))
                     contract_sums(&run, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
                     before = now
@@ -188,26 +241,32 @@ def project_sums(const double[:, ::1] loans, const long[:, ::1] runs, const doub
                 for f in range(N_FIELDS):
                     if slot[f] >= 0:
                         add(&out[slot[f], s, group, 0], row[f], min(periods, m))
+        free(l.memory)
         free(w.memory)
 
 
-def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const long[::1] loan_at,
-                  const double[::1] rates, rules, const int[::1] needed, const int[::1] slot, long months, long periods, double[:, :, :, ::1] out):
+def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, const long[:, ::1] runs,
+                  const long[::1] loan_at, const double[::1] rates, rules, const int[::1] needed,
+                  const int[::1] slot, long months, long periods, double[:, :, :, ::1] out):
     """Writes each loan's fields to OUT `out` (fields, scenarios, loans, periods); periods at most months.
 
     loan_at: (lanes,) the row in `out` of the loan in each lane, -1 for an empty lane. The rest as project_sums.
     """
     cdef const Rules[:, ::1] rule = rules
     cdef Work w
+    cdef Losses l
     cdef contract_run run
     cdef Contract c
     cdef double *row[N_FIELDS]
     cdef long r, s, f, v, i, lane, n = months + 2, k, at, m, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
-    cdef bint with_loss = needed[LOSS]
+    cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef const Rules *now
     if not allocate(&w, months, max_lag, True):
         raise MemoryError("no room for a projection's working arrays")
+    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
+        free(w.memory)
+        raise MemoryError("no room for a projection's losses")
     with nogil:
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
@@ -230,7 +289,15 @@ def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const lon
                             scale(w.interest, c.balance, run.rate[lane], m + 1)
                         if with_fee:
                             scale(w.fees, c.balance, run.fee[lane], m + 1)
-                        if with_loss and now.advancing == ADVANCE_ALL:
+                        c.losses, c.rates = &l, &rates[0]
+                        if now.general:
+                            begin_losses(now, &rates[0], &l)
+                            if some_loss:
+                                scale(l.interest, c.balance, run.rate[lane], m + 1)
+                                add_losses(now, &rates[0], c.balance, l.interest,
+                                           extras[VALUE, runs[r, RUN_FIRST] + lane] if extras.shape[1] else 0,
+                                           extras[COVERAGE, runs[r, RUN_FIRST] + lane] if extras.shape[1] else 0, m, &l)
+                        elif with_loss and now.advancing == ADVANCE_ALL:
                             cap_loss(w.capped, c.balance, now.severity, now.lag, m)
                         for f in range(N_FIELDS):
                             if slot[f] >= 0:
@@ -243,6 +310,7 @@ def project_loans(const double[:, ::1] loans, const long[:, ::1] runs, const lon
                                 memset(&out[slot[f], s, at, 0] + m, 0, (periods - m) * sizeof(double))
                             else:
                                 scale(&out[slot[f], s, at, 0], row[f], 1, periods)
+        free(l.memory)
         free(w.memory)
 
 

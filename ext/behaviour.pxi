@@ -44,9 +44,32 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
             left = 0
         b.kept[t] = left if rules.prepayment_base == OPENING_NET else alive * (1 - m)
         b.paying[t] = left if rules.on_survivors else alive * (1 - m)
+        if rules.after:
+            b.kept[t] += alive * m
+            b.paying[t] += alive * m
         alive = left
         b.alive[t] = alive
-    window(b.default, b.foreclosure, lag, months)
+    held(rules, rates + rules.remaining_at, b.default, b.foreclosure, months)
+
+
+cdef void held(const Rules *rules, const double *weights, const double *x, double *out, long months) noexcept nogil:
+    """OUT out[t]: what of x is in foreclosure after month t; weights say what share is so after 0, 1 .. months."""
+    if rules.general:
+        weighted_window(x, weights, out, rules.lag, months)
+    else:
+        window(x, out, rules.lag, months)
+
+
+cdef simd_void weighted_window(const double *x, const double *weights, double *out, long lag,
+                               long months) noexcept nogil:
+    """OUT out[t] = weights[0] x[t] + weights[1] x[t - 1] + .., over `lag` months."""
+    cdef long t, j
+    cdef double weight
+    memset(out, 0, (months + 1) * sizeof(double))
+    for j in range(lag):
+        weight = weights[j]
+        for t in range(j, months + 1):
+            out[t] = out[t] + weight * x[t - j]
 
 
 cdef simd_void window(const double *x, double *out, long lag, long months) noexcept nogil:

@@ -6,12 +6,18 @@ cdef inline double repaid(double before, double after) noexcept nogil:
     return paid if paid > rounding or paid < -rounding else 0
 
 
+cdef struct Losses
+
+
 cdef struct Contract:
     # each [0 .. months]: balance, rate x balance, fee x balance, capped loss by month of liquidation (or NULL)
     const double *balance
     const double *interest
     const double *fees
     const double *capped
+    # of rules that are general (ext/loss.pxi): the losses, and the rates of all curves
+    Losses *losses
+    const double *rates
 
 
 cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, double *scratch,
@@ -24,7 +30,8 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     cdef bint amortises = rules.advancing == ADVANCE_ALL
     cdef double *out
     cdef const double *base
-    cdef double *held = scratch
+    cdef double newly = c.rates[rules.remaining_at] if rules.after else 0  # paid this month before they defaulted
+    cdef double *defaults = scratch
     cdef double *defaulted = scratch + months + 1
     if row[BALANCE] != NULL:
         out = row[BALANCE]
@@ -33,7 +40,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     if row[DEFAULT] != NULL:
         out = row[DEFAULT]
         for t in range(1, months + 1):
-            out[t - 1] = c.balance[t - 1] * b.default[t]
+            out[t - 1] = c.balance[t - 1 + rules.after] * b.default[t]
     if row[PREPAYMENT] != NULL:
         out = row[PREPAYMENT]
         base = c.balance - 1 if rules.prepayment_base == OPENING_NET else c.balance
@@ -42,19 +49,28 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     if row[ADVANCED_PRINCIPAL] != NULL:
         out = row[ADVANCED_PRINCIPAL]
         for t in range(1, months + 1):
-            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * b.foreclosure[t] if amortises else 0
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
+                b.foreclosure[t] - newly * b.default[t]) if amortises else 0
     if row[SCHEDULED_PRINCIPAL] != NULL:
         out = row[SCHEDULED_PRINCIPAL]
         for t in range(1, months + 1):
-            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (b.kept[t] + (b.foreclosure[t] if amortises else 0))
+            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
+                b.kept[t] + (b.foreclosure[t] - newly * b.default[t] if amortises else 0))
     if row[EXPECTED_PRINCIPAL] != NULL:
         out = row[EXPECTED_PRINCIPAL]
         for t in range(1, months + 1):
             out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
                 b.alive[t - 1] + (b.foreclosure[t] - b.default[t] if amortises else 0))
-    emit_liquidation(rules, c, b, months, row)
-    emit_foreclosure(rules, c, b, months, held, row[FORECLOSURE])
-    emit_interest(rules, c, b, months, held, defaulted, row)
+    if rules.general:
+        emit_losses(rules, c, b, months, row)
+    else:
+        emit_liquidation(rules, c, b, months, row)
+        if row[MORTGAGE_INSURANCE] != NULL:
+            memset(row[MORTGAGE_INSURANCE], 0, months * sizeof(double))
+        if row[RECOUPED_ADVANCES] != NULL:
+            memset(row[RECOUPED_ADVANCES], 0, months * sizeof(double))
+    emit_foreclosure(rules, c, b, months, defaults, row[FORECLOSURE])
+    emit_interest(rules, c, b, months, defaults, defaulted, row)
     if row[NET_INTEREST] != NULL:
         for t in range(months):
             row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
@@ -99,7 +115,7 @@ cdef simd_void emit_liquidation(const Rules *rules, Contract c, Behaviour b, lon
             recovery[t] = liquidation[t] - loss[t]
 
 
-cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, long months, double *held,
+cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
                                 double *out) noexcept nogil:
     """OUT the balance in foreclosure: amortising with the loan under principal advancing, else frozen at default."""
     cdef long t
@@ -108,28 +124,33 @@ cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, lon
     if rules.advancing == ADVANCE_ALL:
         for t in range(1, months + 1):
             out[t - 1] = c.balance[t] * b.foreclosure[t]
-        return
-    held[0] = 0
-    for t in range(1, months + 1):
-        held[t] = c.balance[t - 1] * b.default[t]
-    window(held + 1, out, rules.lag, months - 1)
+    else:
+        for t in range(1, months + 1):
+            defaults[t] = c.balance[t - 1 + rules.after] * b.default[t]
+        held(rules, c.rates + rules.remaining_at, defaults + 1, out, months - 1)
+    if rules.loss_at_default:
+        book_early(rules, c, b, months, out)
 
 
-cdef simd_void on_defaulted(const Rules *rules, const double *per_month, Behaviour b, long months, double *held,
-                            double *out) noexcept nogil:
-    """OUT out[t]: a rate-weighted sum over the balance in foreclosure at the start of month t + 1, t from 0."""
+cdef simd_void on_defaulted(const Rules *rules, const double *weights, const double *per_month, Contract c,
+                            Behaviour b, long months, double *defaults, double *out) noexcept nogil:
+    """OUT out[t]: a rate-weighted sum over the balance in foreclosure at the start of month t + 1, t from 0.
+
+    weights: what share of a default counts after 0, 1 .. months.
+    """
     cdef long t
     if rules.advancing == ADVANCE_ALL:
+        held(rules, weights, b.default, out, months)
         for t in range(months + 1):
-            out[t] = per_month[t] * b.foreclosure[t]
+            out[t] = per_month[t] * out[t]
         return
-    held[0] = 0
+    defaults[0] = 0
     for t in range(1, months + 1):
-        held[t] = per_month[t - 1] * b.default[t]
-    window(held, out, rules.lag, months)
+        defaults[t] = per_month[t - 1 + rules.after] * b.default[t]
+    held(rules, weights, defaults, out, months)
 
 
-cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long months, double *held,
+cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
                              double *defaulted, double **row) noexcept nogil:
     """OUT interest, its parts and the servicing fee."""
     cdef long t
@@ -138,21 +159,27 @@ cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long m
     cdef double *lost = row[LOST_INTEREST]
     cdef double *interest = row[INTEREST]
     cdef double *fee = row[SERVICING_FEE]
+    cdef const double *all_of = c.rates + rules.remaining_at
+    cdef double first = 0 if rules.after else 1  # whether those who default miss the month's interest
     if expected != NULL or lost != NULL or row[ADVANCED_INTEREST] != NULL or (interest != NULL and advanced):
-        on_defaulted(rules, c.interest, b, months, held, defaulted)
+        on_defaulted(rules, all_of, c.interest, c, b, months, defaults, defaulted)
     if expected != NULL:
         for t in range(1, months + 1):
             expected[t - 1] = c.interest[t - 1] * b.alive[t - 1] + defaulted[t - 1]
     if lost != NULL:
         for t in range(1, months + 1):
-            lost[t - 1] = c.interest[t - 1] * b.default[t] + defaulted[t - 1]
+            lost[t - 1] = c.interest[t - 1] * b.default[t] * first + defaulted[t - 1]
+    if rules.general and advanced and (row[ADVANCED_INTEREST] != NULL or interest != NULL):
+        on_defaulted(rules, c.rates + rules.advanced_at, c.interest, c, b, months, defaults, defaulted)
+        first = first * (rules.advance_share if rules.advance_months > 0 else 0)
     if row[ADVANCED_INTEREST] != NULL:
         for t in range(1, months + 1):
-            row[ADVANCED_INTEREST][t - 1] = (c.interest[t - 1] * b.default[t] + defaulted[t - 1]) if advanced else 0
+            row[ADVANCED_INTEREST][t - 1] = (
+                c.interest[t - 1] * b.default[t] * first + defaulted[t - 1]) if advanced else 0
     if interest != NULL:
         if advanced:
             for t in range(1, months + 1):
-                interest[t - 1] = c.interest[t - 1] * (b.paying[t] + b.default[t]) + defaulted[t - 1]
+                interest[t - 1] = c.interest[t - 1] * (b.paying[t] + b.default[t] * first) + defaulted[t - 1]
         else:
             for t in range(1, months + 1):
                 interest[t - 1] = c.interest[t - 1] * b.paying[t]
@@ -160,6 +187,6 @@ cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long m
         for t in range(1, months + 1):
             fee[t - 1] = c.fees[t - 1] * b.alive[t - 1]
         if rules.fee_on_total:
-            on_defaulted(rules, c.fees, b, months, held, defaulted)
+            on_defaulted(rules, all_of, c.fees, c, b, months, defaults, defaulted)
             for t in range(1, months + 1):
                 fee[t - 1] = fee[t - 1] + defaulted[t - 1]

@@ -17,7 +17,7 @@ Columns = dict[str, list[float]]
 FIELDS = [
     "balance", "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "servicing_fee",
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest", "expected_principal",
-    "advanced_interest", "advanced_principal", "liquidation",
+    "advanced_interest", "advanced_principal", "liquidation", "mortgage_insurance", "recouped_advances",
 ]  # fmt: skip
 
 
@@ -188,6 +188,103 @@ def burnt_out(assumptions: Assumptions, smm: float, alive: float) -> float:
     return changed("annual_rate", smm, burnout.floor + (1 - burnout.floor) * burnout.survived * alive, 0.0)
 
 
+def severity_of(assumptions: Assumptions, month: int) -> float:
+    """The severity of a month, where it is a number or a vector."""
+    severity: Any = assumptions.severity
+    return entry(severity.values, month, severity.beyond) if hasattr(severity, "values") else float(severity)
+
+
+def proceeds(assumptions: Assumptions, value: float, month: int) -> float:
+    """What a property fetches in a month, net of the cost."""
+    severity: Any = assumptions.severity
+    growth = severity.home_price_growth
+    for past in range(1, month + 1):
+        value *= (1 + (entry(growth, past, "last") if isinstance(growth, list) else growth)) ** (1 / 12)
+    return value * (1 - severity.liquidation_cost)
+
+
+LIQUIDATED = ("liquidation", "loss", "mortgage_insurance", "recouped_advances")
+
+
+class Cohort:
+    """What of a loan defaulted in one month: it is liquidated in stages, some months later each."""
+
+    def __init__(
+        self,
+        loan: Loan,
+        assumptions: Assumptions,
+        conventions: Conventions,
+        share: list[float],
+        stages: list[float],
+        month: int,
+        new: float,
+    ) -> None:
+        self.loan, self.assumptions, self.conventions, self.share = loan, assumptions, conventions, share
+        self.month, self.new = month, new
+        # A loan that pays in the month in which it defaults misses its first payment in the next.
+        self.first = month + (conventions.default_base == "after_scheduled_principal")
+        self.stages = stages
+        self.remaining = [math.fsum(stages[after + 1 :]) for after in range(len(stages))] if new else []
+
+    def owed(self, month: int) -> float:
+        """Balance at the start of a month, nothing liquidated: amortising where principal is advanced."""
+        before, at_default = self.share[max(month, self.first) - 1], self.share[self.first - 1]
+        if self.assumptions.advancing != "principal_and_interest" or not at_default:
+            return self.new
+        return self.new * before / at_default
+
+    def left(self, month: int) -> float:
+        """The share not liquidated at the end of a month."""
+        after = month - self.month
+        return self.remaining[after] if after < len(self.remaining) else 0.0
+
+    def missed_interest(self, month: int) -> float:
+        """Interest due in a month on what was not liquidated before it."""
+        if month < self.first:
+            return 0.0
+        share = 1.0 if month == self.month else self.left(month - 1)
+        return share * self.owed(month) * self.loan.annual_rate / 12
+
+    def advances(self, month: int) -> float:
+        """The share of a month's missed interest that is advanced."""
+        limit = self.conventions.advance_months
+        stopped = limit is not None and month - self.first >= limit
+        return 0.0 if stopped or self.assumptions.advancing == "none" else self.conventions.advance_share
+
+    def liquidated(self, month: int) -> dict[str, float]:
+        """Balance liquidated in a month, and what of it is lost, claimed and recouped."""
+        later = month - self.month
+        part = self.stages[later] if 0 <= later < len(self.stages) else 0.0
+        if not part or not self.new:
+            return dict.fromkeys(LIQUIDATED, 0.0)
+        owed, left = self.new, self.owed(month)
+        severity: Any = self.assumptions.severity
+        if hasattr(severity, "liquidation_cost"):
+            of_loan = owed / (self.loan.balance * self.share[self.first - 1])
+            short = owed - proceeds(self.assumptions, (self.loan.property_value or 0.0) * of_loan, month)
+            lost = max(short, severity.minimum * owed)
+        else:
+            by_default = getattr(severity, "month", "default") == "default"
+            lost = owed * severity_of(self.assumptions, self.month if by_default else month)
+        lost = min(lost, left)
+        claim = min(self.loan.mortgage_insurance * owed, lost)
+        recouped = 0.0
+        if self.conventions.recoup == "at_liquidation":
+            rate = self.loan.annual_rate / 12
+            paid = [self.owed(past) * rate * self.advances(past) for past in range(self.first, month + 1)]
+            recouped = min(math.fsum(paid), left - (lost - claim))
+        loss = lost - claim + recouped
+        parts = {"liquidation": left, "loss": loss, "mortgage_insurance": claim, "recouped_advances": recouped}
+        return {name: part * amount for name, amount in parts.items()}
+
+    def booked_early(self, month: int) -> float:
+        """Losses booked at default of what is not liquidated at the end of a month."""
+        if self.conventions.loss_timing != "default":
+            return 0.0
+        months = range(month + 1, self.month + len(self.stages))
+        return math.fsum(self.liquidated(later)["loss"] for later in months)
+
+
 def project_loan(
     loan: Loan,
     assumptions: Assumptions,
@@ -197,61 +294,64 @@ def project_loan(
 ) -> Columns:
     """Every field of one loan over the periods."""
     assumptions = assumptions_for(loan, assumptions)
-    lag, term, rate = assumptions.recovery_lag, loan.remaining_term, loan.annual_rate / 12
-    advances_interest = assumptions.advancing != "none"
+    stages, lag, term, rate = assumptions.stages, assumptions.lag, loan.remaining_term, loan.annual_rate / 12
     advances_principal = assumptions.advancing == "principal_and_interest"
     stops = conventions.final_defaults == "stop_before_maturity" and (
         assumptions.default is not None and not isinstance(assumptions.default.leaf, Vector)
     )
-    share = schedule(loan) + [0.0] * max(periods, lag)
-    performing, defaults, alive = loan.balance, [0.0], 1.0
+    share = schedule(loan) + [0.0] * (periods + lag + 2)
+    performing, alive = loan.balance, 1.0
+    cohorts: list[Cohort] = []
     out: Columns = {name: [] for name in FIELDS}
-
-    def ratio(later: int, earlier: int) -> float:
-        return share[later] / share[earlier] if share[earlier] > 0 else 0.0
-
-    def in_foreclosure(month: int) -> float:
-        """Balance in foreclosure after a month: the defaults of the last `lag` months, amortised if advanced."""
-        cohorts = range(max(1, month - lag + 1), month + 1)
-        return math.fsum(defaults[j] * (ratio(month, j - 1) if advances_principal else 1.0) for j in cohorts)
-
     for i in range(1, periods + 1):
-        keep = ratio(i, i - 1)
+        keep = share[i] / share[i - 1] if share[i - 1] > 0 else 0.0
         age, month = age_of(loan) + i, calendar_month(cutoff, i)
         mdr = 0.0 if stops and i > term - lag else rate_of(assumptions.default, i, age, month)
         smm = burnt_out(assumptions, rate_of(assumptions.prepayment, i, age, month), alive)
         smm = min(smm, 1 - mdr) if conventions.prepayment_base == "gross" else smm * (1 - mdr)
         prepays_first = conventions.prepayment_base == "opening_net_of_defaults"
-        foreclosed = in_foreclosure(i - 1) if i > 1 else 0.0
-        new = performing * mdr
-        defaults.append(new)
-        defaulted = defaults[i - lag] if i > lag else 0.0
-        liquidated = defaulted * (ratio(i - 1, i - 1 - lag) if advances_principal and i > lag else 1.0)
+        pays_first = conventions.default_base == "after_scheduled_principal"
+        new = performing * mdr * (keep if pays_first else 1.0)
+        foreclosed = math.fsum(cohort.left(i - 1) * cohort.owed(i) for cohort in cohorts)
+        cohorts = [cohort for cohort in cohorts if i <= cohort.month + lag]
+        newest = Cohort(loan, assumptions, conventions, share, stages, i, new)
+        cohorts += [newest] if new else []
+        ended = [cohort.liquidated(i) for cohort in cohorts]
+        liquidated = {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
         survivors = performing * (1 - mdr - smm)
-        paying = survivors if conventions.interest_base == "survivors" else performing - new
-        held = math.fsum((new, foreclosed, -liquidated)) if lag else 0.0
+        defaulters = performing * mdr if pays_first else 0.0
+        paying = (survivors if conventions.interest_base == "survivors" else performing * (1 - mdr)) + defaulters
         amortizes = 1 - keep
+        kept = (survivors if prepays_first else performing * (1 - mdr)) + defaulters
+        held = math.fsum(cohort.left(i) * cohort.owed(i) for cohort in cohorts if cohort.first <= i)
         advanced_principal = held * amortizes if advances_principal else 0.0
-        lost = (new + foreclosed) * rate
-        loss = min(defaulted * assumptions.severity, liquidated)
+        lost = math.fsum(cohort.missed_interest(i) for cohort in cohorts)
+        advanced_interest = math.fsum(cohort.missed_interest(i) * cohort.advances(i) for cohort in cohorts)
+        loss = liquidated["loss"]
+        if conventions.loss_timing == "default":
+            loss = math.fsum(newest.liquidated(later)["loss"] for later in range(i, i + lag + 1))
         total = conventions.servicing_fee_base == "total"
         row = {
             "balance": survivors * keep,
-            "interest": paying * rate + (lost if advances_interest else 0.0),
-            "scheduled_principal": (survivors if prepays_first else performing - new) * amortizes + advanced_principal,
+            "interest": paying * rate + advanced_interest,
+            "scheduled_principal": kept * amortizes + advanced_principal,
             "prepayment": performing * (1.0 if prepays_first else keep) * smm,
             "default": new,
-            "recovery": liquidated - loss,
+            "recovery": liquidated["liquidation"] - liquidated["loss"],
             "loss": loss,
             "servicing_fee": loan.servicing_fee / 12 * (performing + (foreclosed if total else 0.0)),
-            "foreclosure": in_foreclosure(i),
+            "foreclosure": math.fsum(
+                cohort.left(i) * cohort.owed(i + 1) - cohort.booked_early(i) for cohort in cohorts
+            ),
             "expected_interest": (performing + foreclosed) * rate,
             "lost_interest": lost,
             "expected_principal": performing * amortizes
-            + ((foreclosed - liquidated) * amortizes if advances_principal else 0.0),
-            "advanced_interest": lost if advances_interest else 0.0,
+            + ((foreclosed - liquidated["liquidation"]) * amortizes if advances_principal else 0.0),
+            "advanced_interest": advanced_interest,
             "advanced_principal": advanced_principal,
-            "liquidation": liquidated,
+            "liquidation": liquidated["liquidation"],
+            "mortgage_insurance": liquidated["mortgage_insurance"],
+            "recouped_advances": liquidated["recouped_advances"],
         }
         row["net_interest"] = row["interest"] - row["servicing_fee"]
         row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))

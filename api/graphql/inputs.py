@@ -99,6 +99,9 @@ def union_input(owner: str, name: str, members: tuple[inspect.Type, ...]) -> Any
     structs = [member for member in members if isinstance(member, inspect.StructType)]
     if len(structs) == len(members):
         return flat_input(f"{pascal(name)}Input", structs)
+    if structs and any(isinstance(member, inspect.FloatType) for member in members):
+        parts = "\n\n".join(f"`{member.tag}`: {describe(member.cls)}" for member in structs)
+        return scalar(pascal(name), f"A number, or an object by its `type`:\n\n{parts}")
     lists = [member for member in members if isinstance(member, inspect.ListType)]
     if lists:
         item, _ = without_null(lists[0].item_type)

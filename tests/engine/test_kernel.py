@@ -328,8 +328,9 @@ def test_fields_of_the_kernel_are_those_declared() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_every_field_is_a_column_and_an_attribute(name: str) -> None:
-    loan = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120, servicing_fee=0.0025)
-    flows = engine.project(request([loan], HARD, fields=[name]))
+    loan = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120, servicing_fee=0.0025, mortgage_insurance=0.1)
+    recouping = engine.Conventions(recoup="at_liquidation")
+    flows = engine.project(request([loan], HARD, fields=[name], conventions=recouping))
     assert flows[name].dtype == np.float64
     assert flows[name] is getattr(flows, name)
     assert flows[name].any(), "the field is zero in a projection that has every kind of flow"
