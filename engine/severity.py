@@ -1,4 +1,4 @@
-"""What share of a defaulted balance is lost, where it is not one number: by month, or by the property that secures it."""
+"""What share of a defaulted balance is lost, where it is not one number: by month, or by the property."""
 
 from typing import Literal
 
@@ -34,10 +34,11 @@ class SeverityVector(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 
 
 class PropertySeverity(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="property"):
-    """What is owed at default less what the property fetches at liquidation, loan by loan; the tape needs property_value.
+    """What is owed at default less what the property fetches at liquidation, loan by loan.
 
-    liquidation_cost: share of the price that selling costs. home_price_growth: a decimal a year from the cut-off, one
-    for all months or one for each, the last holding on. minimum: the least share of the balance that is lost.
+    The tape needs property_value. liquidation_cost: share of the price that selling costs. home_price_growth: a
+    decimal a year from the cut-off, one for all months or one for each, the last holding on. minimum: the least share
+    of the balance that is lost.
     """
 
     liquidation_cost: float = 0.0

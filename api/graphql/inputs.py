@@ -100,13 +100,13 @@ def union_input(owner: str, name: str, members: tuple[inspect.Type, ...]) -> Any
     if len(structs) == len(members):
         return flat_input(f"{pascal(name)}Input", structs)
     if structs and any(isinstance(member, inspect.FloatType) for member in members):
-        parts = "\n\n".join(f"`{member.tag}`: {describe(member.cls)}" for member in structs)
-        return scalar(pascal(name), f"A number, or an object by its `type`:\n\n{parts}")
+        kinds = "\n\n".join(f"`{member.tag}`: {describe(member.cls)}" for member in structs)
+        return scalar(pascal(name), f"A number, or an object by its `type`:\n\n{kinds}")
     lists = [member for member in members if isinstance(member, inspect.ListType)]
     if lists:
         item, _ = without_null(lists[0].item_type)
-        kinds = {inspect.FloatType: "Float", inspect.IntType: "Int"}
-        word = kinds.get(type(item), "Text")
+        words = {inspect.FloatType: "Float", inspect.IntType: "Int"}
+        word = words.get(type(item), "Text")
         return scalar(f"{word}Column", "One value, or a list: one value a loan in a tape, one a month in a curve.")
     if len(structs) == 1 and any(isinstance(member, inspect.StrType) for member in members):
         cls = structs[0].cls

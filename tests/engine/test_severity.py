@@ -1,4 +1,4 @@
-"""Severity, stages of liquidation, insurance, advances and the conventions on them: by hand and against the reference."""
+"""Severity, liquidation in stages, insurance, advances and their conventions: by hand and by the reference."""
 
 import datetime
 import math
