@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from engine.aliases import ALIASES, column_of
 from engine.errors import TapeFileError
 from engine.layout_files import LayoutFile, Source
@@ -25,6 +23,7 @@ from engine.layouts import LAYOUTS
 from engine.layouts.declaration import Layout
 from engine.tape import COLUMN_NAMES, Tape
 from engine.tape_cells import NEEDED, TEXT_COLUMNS, Where, numbers, refuse, texts
+from engine.tape_lines import check_quotes, count_lines, first_line
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +32,6 @@ BATCH_SIZE = 262_144
 ENDINGS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"} | dict.fromkeys(
     (".arrow", ".arrows", ".feather", ".ipc"), "arrow"
 )
-LINE_ENDS = np.frombuffer(b"\r\n", np.uint8)
 FORMATS = ("csv", "parquet", "arrow")
 
 
@@ -334,55 +332,6 @@ def unreadable(name: str, error: BaseException) -> TapeFileError:
     # pyarrow counts the header as row 1; we count from below it.
     text = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", str(error).strip().splitlines()[0])
     return TapeFileError(f"{name} cannot be read: {text}")
-
-
-def first_line(name: str, file: Any) -> str:
-    """The header of a text file, without its byte order mark; the file is left at its start."""
-    start = bytes(file.read(1 << 20))
-    file.seek(0)
-    line = start.decode("utf-8-sig", errors="replace").lstrip("\r\n").splitlines()
-    if not line or not line[0].strip():
-        raise TapeFileError(f"{name} is empty; expected a header and at least one loan")
-    return line[0]
-
-
-def count_lines(file: Any) -> int:
-    """How many lines of a text file are not empty."""
-    file.seek(0)
-    lines, at_start = 0, True
-    while chunk := bytes(file.read(1 << 22)):
-        if b"\r" not in chunk and b"\n\n" not in chunk:
-            # Every line end but the last begins a line.
-            lines += chunk.count(b"\n", 0, len(chunk) - 1) + (at_start and chunk[:1] != b"\n")
-            at_start = chunk.endswith(b"\n")
-            continue
-        ends = np.isin(np.frombuffer(chunk, np.uint8), LINE_ENDS)
-        starts = np.concatenate([[at_start], ends[:-1]]) & ~ends
-        lines += int(np.count_nonzero(starts))
-        at_start = bool(ends[-1])
-    return lines
-
-
-def check_quotes(name: str, file: Any, delimiter: str) -> None:
-    """Raises TapeFileError at the first line that ends inside a quoted cell, if there is one."""
-    file.seek(0)
-    mark = re.escape(delimiter)
-    cell = rf'(?:"[^"]*+(?:""[^"]*+)*+"[^{mark}]*+|[^"{mark}][^{mark}]*+|)'
-    closed = re.compile(rf"{cell}(?:{mark}{cell})*+".encode())
-    row, held = 0, b""
-    while chunk := file.read(1 << 22):
-        *lines, held = re.split(rb"[\r\n]+", held + bytes(chunk))
-        for line in filter(None, lines):
-            if b'"' in line and not closed.fullmatch(line):
-                raise left_open(name, row)
-            row += 1
-    if not closed.fullmatch(held):
-        raise left_open(name, row)
-
-
-def left_open(name: str, row: int) -> TapeFileError:
-    place = f"row {row}" if row else "the header"
-    return TapeFileError(f"{name}, {place} has a quote that is not closed; expected each loan on one line")
 
 
 def choose_columns(name: str, headers: list[str], mapping: Mapping[str, str] | None) -> dict[str, str]:

@@ -19,7 +19,8 @@ from engine.aliases import ALIASES, column_of
 from engine.errors import TapeFileError
 from engine.table_files import write_table
 from engine.tape import COLUMN_NAMES, Tape
-from engine.tape_files import count_lines, iter_tape, read_tape
+from engine.tape_files import iter_tape, read_tape
+from engine.tape_lines import count_lines
 
 COLUMNS = {
     "loan_id": ["a", "b", None],
