@@ -23,6 +23,7 @@ MAX_CHANGES = 32
 MAX_ISOLATIONS = 20_000
 ROUNDING = 1e-13
 STEPS = 200
+ROOT_PRECISION = 2e-16
 
 
 class NoSolution(EngineError, ValueError):
@@ -271,20 +272,35 @@ def grid_roots(
 
 
 def refine(function: Callable[[Floats], Floats], low: Floats, high: Floats) -> Floats:
-    """The roots between low and high, element by element, where the signs differ: bisection and secants in turn."""
+    """The roots between low and high, element by element, where the signs differ.
+
+    Inverse quadratic interpolation where it can be trusted, else bisection. Source: Chandrupatla, A new hybrid
+    quadratic/bisection algorithm, Advances in Engineering Software 28 (1997).
+    """
     at_low, at_high = np.asarray(function(low)), np.asarray(function(high))
     low, high = np.where((at_high == 0) & (at_low != 0), high, low), np.where(at_low == 0, low, high)
-    for step in range(STEPS):
-        span = at_high - at_low
-        secant = low - at_low * (high - low) / np.where(span == 0, 1.0, span)
-        middle = (low + high) / 2
-        x = np.where((step % 3 == 2) | (span == 0) | ~((secant > low) & (secant < high)), middle, secant)
-        value = np.asarray(function(x))
-        below = np.sign(value) == np.sign(at_low)
-        # An end that stays has its value halved, so that the secant comes over to its side (the Illinois rule).
-        at_high = np.where(value == 0, 0.0, np.where(below, at_high / 2, value))
-        at_low = np.where(value == 0, 0.0, np.where(below, value, at_low / 2))
-        low, high = np.where(below | (value == 0), x, low), np.where(below & (value != 0), high, x)
-        if np.all(high - low <= 4e-16 * np.maximum(np.abs(x), 1e-3)):
+    x1, f1, x2, f2 = low, np.where(low == high, 0.0, at_low), high, np.where(low == high, 0.0, at_high)
+    share = np.full(np.shape(low), 0.5)
+    for _ in range(STEPS):
+        x = np.where(f1 == 0, x1, x1 + share * (x2 - x1))  # a root that is found stays
+        value = np.where(f1 == 0, 0.0, np.asarray(function(x)))
+        same = np.sign(value) == np.sign(f1)
+        x3, f3 = np.where(same, x1, x2), np.where(same, f1, f2)
+        x2, f2 = np.where(same, x2, x1), np.where(same, f2, f1)
+        x1, f1 = x, value
+        best = np.where(np.abs(f1) <= np.abs(f2), x1, x2)
+        width = np.abs(x2 - x1)
+        close = 2 * ROOT_PRECISION * np.maximum(np.abs(best), 1e-2) / np.where(width == 0, 1.0, width)
+        if np.all((close > 0.5) | (width == 0) | (f1 == 0)):
             break
-    return (low + high) / 2
+        share = np.clip(interpolated(x1, x2, x3, f1, f2, f3), np.minimum(close, 0.5), np.maximum(1 - close, 0.5))
+    return np.asarray(np.where(f1 == 0, x1, best))
+
+
+def interpolated(x1: Floats, x2: Floats, x3: Floats, f1: Floats, f2: Floats, f3: Floats) -> Floats:
+    """How far from x1 to x2 the root lies, by the inverse quadratic through three points, or half way."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        place, height = (x1 - x2) / (x3 - x2), (f1 - f2) / (f3 - f2)
+        trusted = (height**2 < place) & ((1 - height) ** 2 < 1 - place)
+        share = f1 / (f2 - f1) * f3 / (f2 - f3) + (x3 - x1) / (x2 - x1) * f1 / (f3 - f1) * f2 / (f3 - f2)
+    return np.asarray(np.where(trusted & np.isfinite(share), share, 0.5))

@@ -28,6 +28,7 @@ SPREAD_COMPOUNDINGS = ("bond_equivalent", "mortgage", "quarterly", "annual", "co
 # Spreads are looked for up to 1,000% a year, and down to where a period's growth is a thousandth.
 HIGHEST_SPREAD, LOWEST_GROWTH, GRID = 10.0, 1e-3, 400
 SMALLEST = 1e-300
+USUAL_SPREADS = (-0.05, 0.15)
 
 
 def price_at_spread(
@@ -102,8 +103,10 @@ def z_spread(
 
 
 def spread_grid(flows: Floats, lowest: float) -> Floats:
-    """Spreads to look between: the ends alone where no flow is negative, since the price then only falls."""
-    return np.linspace(lowest, HIGHEST_SPREAD, 2 if flows.min(initial=0.0) >= 0 else GRID)
+    """Spreads to look between: few where no flow is negative, since the price then only falls."""
+    if flows.min(initial=0.0) < 0:
+        return np.linspace(lowest, HIGHEST_SPREAD, GRID)
+    return np.array([lowest, *(spread for spread in USUAL_SPREADS if spread > lowest), HIGHEST_SPREAD])
 
 
 def gap(worth: Floats, paid: Floats, flows: Floats) -> Floats:

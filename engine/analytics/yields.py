@@ -167,7 +167,8 @@ def simple_yield(flows: Floats, years: Floats, paid: Floats, near: float | None)
     """The simple yield of each vector at which its flows are worth what is paid."""
     longest = float(years.max(initial=1e-9))
     # Even in the logarithm of the growth of the longest flow, from next to nothing on.
-    grid = np.expm1(np.linspace(np.log(1e-9), np.log1p(HIGHEST_SIMPLE * longest), GRID)) / longest
+    points = 5 if flows.min(initial=0.0) >= 0 else GRID  # the price of flows that are not negative only falls
+    grid = np.expm1(np.linspace(np.log(1e-9), np.log1p(HIGHEST_SIMPLE * longest), points)) / longest
     return grid_roots(
         lambda x: (flows * discounting(x, years, "simple")).sum(axis=-1) - paid, grid, paid.shape, "simple yield", near
     )

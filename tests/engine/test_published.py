@@ -427,3 +427,72 @@ def test_internal_rate_of_return_and_net_present_value() -> None:
     # Docstrings of numpy_financial.irr and npv; the first flow is at time 0.
     assert analytics.irr([-100, 39, 59, 55, 20]) == pytest.approx(0.28095, abs=FIFTH)
     assert analytics.npv(0.08, [-40000, 5000, 8000, 12000, 30000]) == pytest.approx(3065.22267, abs=FIFTH)
+
+
+def sequential(principal: np.ndarray, sizes: list[float]) -> np.ndarray:
+    """What is left of each class after every month, where principal pays one after the other, (classes, months)."""
+    ends = np.cumsum(sizes)
+    paid = np.cumsum(principal)
+    return np.stack([np.clip(end - paid, 0.0, size) for end, size in zip(ends, sizes, strict=True)])
+
+
+def test_sequential_classes_of_the_165_psa_collateral() -> None:
+    # FJ tables 30.3 and 30.4: classes A to D of 194.5, 36, 96.5 and 73 millions at a 7.5% coupon.
+    flows = run(4e8, 8.125, 357, net=7.5, age=3, prepayment=psa(165))
+    sizes = [194500000.0, 36000000.0, 96500000.0, 73000000.0]
+    left = sequential(flows["principal"], sizes)
+    interest = 194500000 * 0.075 / 12
+    assert interest == pytest.approx(1215625, abs=DOLLAR)
+    assert interest + flows["principal"][0] == pytest.approx(1925548, abs=DOLLAR)
+    assert left[0, 0] == pytest.approx(193790076, abs=DOLLAR)
+    assert left[0, 79] == pytest.approx(311926, abs=DOLLAR)
+    assert left[1, 79] - left[1, 80] == pytest.approx(1720271, abs=DOLLAR)
+    # The last cent of the last class is rounding of the sizes.
+    assert [int(np.argmax(row < 0.01)) + 1 for row in left] == [81, 100, 178, 357]
+
+
+def test_sequential_classes_of_a_six_month_loan() -> None:
+    # MW cmoseqcf: two classes of 500,000; balance of the first in hundred thousands.
+    left = sequential(run(1e6, 12.0, 6)["principal"], [5e5, 5e5])
+    assert left[0] / 1e5 == pytest.approx([3.3745, 1.7328, 0.0746, 0, 0, 0], abs=FOURTH)
+
+
+PAC_BALANCES = [  # MW cmosched: balances of the PAC class after each of 38 months, in ten millions
+    9.7996, 9.578, 9.3602, 9.1461, 8.9357, 8.7289, 8.5257, 8.3259, 8.1296, 7.9366, 7.7469, 7.5605, 7.3773, 7.1972,
+    7.0202, 6.8463, 6.6754, 6.5073, 6.3422, 6.1799, 6.0204, 5.8637, 5.7096, 5.5582, 5.4094, 5.2632, 5.1194, 4.9782,
+    4.8394, 4.703, 4.5689, 4.4372, 4.3077, 4.1804, 4.0554, 3.9325, 3.8118, 3.6931,
+]  # fmt: skip
+
+
+def test_schedule_of_a_planned_class() -> None:
+    # MW cmosched: 128,687,000 at 6.48%, 325 of 360 months to go, PAC of 100,250,000 in a collar of 300 to 525 PSA: each
+    # month the smaller of the principal at the two speeds.
+    principal = [run(128687000.0, 6.48, 325, age=35, prepayment=psa(speed))["principal"] for speed in (300, 525)]
+    left = 100250000 - np.cumsum(np.minimum(*principal))
+    assert left[: len(PAC_BALANCES)] / 1e7 == pytest.approx(PAC_BALANCES, abs=FOURTH)
+
+
+# Fannie Mae REMIC Trust 2019-2, prospectus supplement of 24 January 2019, pages S-4, S-9 and S-14: group 3, class AB:
+# PSA %, percent outstanding after 12, 24, ... months, average life.
+DECREMENTS: dict[int, tuple[list[int], float]] = {
+    0: ([99, 98, 97, 96, 95, 93, 92, 90, 89, 87, 85, 83, 80, 78, 75], 20.2),
+    100: ([90, 80, 71, 62, 54, 47, 40, 33, 27, 21, 16, 11, 6, 2], 6.1),
+    198: ([84, 70, 58, 48, 39, 32, 25, 20, 15, 11, 8, 5, 3, 1], 4.7),
+    300: ([78, 61, 47, 36, 27, 21, 15, 11, 8, 5, 4, 2, 1], 3.7),
+    400: ([72, 52, 37, 27, 19, 13, 9, 6, 4, 3, 2, 1], 2.9),
+    700: ([55, 30, 17, 9, 5, 3, 1, 1], 1.7),
+    1000: ([38, 14, 5, 2, 1], 1.1),
+}
+
+
+@pytest.mark.parametrize("speed", DECREMENTS)
+def test_decrement_table_and_average_life_of_a_prospectus(speed: int) -> None:
+    # 148,372,434 at 5.451%, 173 months to go, 175 old; at 0% PSA the supplement assumes 7.5% and 360 months instead.
+    # Settled on 30 January and paid on the 25th of the following months: T = (30(k - 1) + 25)/360.
+    outstanding, years = DECREMENTS[speed]
+    rate, term, age = (7.5, 360, 0) if speed == 0 else (5.451, 173, 175)
+    flows = run(148372434.0, rate, term, age=age, prepayment=psa(speed))
+    for i, percent in enumerate(outstanding):
+        assert 100 * flows["balance"][12 * (i + 1) - 1] / 148372434 == pytest.approx(percent, abs=0.5), i
+    times = analytics.payment_times(term, delay_days=-5)
+    assert analytics.wal(flows["principal"], times) == pytest.approx(years, abs=0.0501)
