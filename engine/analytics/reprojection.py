@@ -133,7 +133,7 @@ def reprojected_risk(
     years, found = times(cashflows.periods), []
     for flows, move in zip(cashflows["cashflow"], moves, strict=True):
         if curve is not None:
-            found.append(float(price_at_spread(flows, years, curve, spread + move)))
+            found.append(float(price_at_spread(flows, years, curve, spread + move, compounding="continuous")))
         else:
             assert annual_yield is not None
             found.append(float(price(flows, years, annual_yield + move, compounding=compounding)))

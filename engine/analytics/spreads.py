@@ -37,7 +37,7 @@ def price_at_spread(
     curve: DiscountCurve,
     spread: ArrayLike,
     accrued: ArrayLike = 0.0,
-    compounding: Compounding = "continuous",
+    compounding: Compounding = "bond_equivalent",
 ) -> Any:
     """Clean price, (...,), at a spread over the zero rates of a curve, both in the compounding that is named.
 
@@ -70,7 +70,7 @@ def z_spread(
     curve: DiscountCurve,
     price: ArrayLike,
     accrued: ArrayLike = 0.0,
-    compounding: Compounding = "continuous",
+    compounding: Compounding = "bond_equivalent",
     near: float | None = None,
 ) -> Any:
     """Spread over the curve's zero rates at which the flows are worth price + accrued, (...,).

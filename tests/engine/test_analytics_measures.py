@@ -2,6 +2,7 @@
 
 import datetime
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -172,8 +173,8 @@ def test_every_fault_of_a_curve_is_told() -> None:
 def test_z_spread_over_a_flat_curve_is_what_the_yield_has_more() -> None:
     # Continuous yield of the bond less the flat 5%.
     worth = analytics.price(BOND, TIMES, 0.065, compounding="continuous")
-    assert analytics.z_spread(BOND, TIMES, FLAT, worth) == pytest.approx(0.015, abs=1e-13)
-    assert analytics.z_spread(BOND, TIMES, FLAT, worth - 1.0, 1.0) == pytest.approx(0.015, abs=1e-13)
+    assert analytics.z_spread(BOND, TIMES, FLAT, worth, compounding="continuous") == pytest.approx(0.015, abs=1e-13)
+    assert analytics.z_spread(BOND, TIMES, FLAT, worth - 1.0, 1.0, "continuous") == pytest.approx(0.015, abs=1e-13)
     many = analytics.z_spread(MANY, TIMES, FLAT, analytics.price_at_spread(MANY, TIMES, FLAT, 0.02))
     assert many == pytest.approx(np.full(3, 0.02), abs=1e-12)
     with pytest.raises(analytics.NoSolution):
@@ -220,7 +221,9 @@ def test_several_spreads_are_told_apart() -> None:
 def test_key_rates_add_up_and_only_the_near_ones_move() -> None:
     tenors = [1.0, 2.0, 5.0]
     found = analytics.key_rate_durations(MANY, TIMES, FLAT, tenors)
-    parallel = analytics.effective_risk(lambda move: analytics.price_at_spread(MANY, TIMES, FLAT, move), 1e-4)[0]
+    parallel = analytics.effective_risk(
+        lambda move: analytics.price_at_spread(MANY, TIMES, FLAT, move, 0.0, "continuous"), 1e-4
+    )[0]
     assert found.shape == (3, 3)
     assert found.sum(axis=-1) == pytest.approx(parallel, abs=1e-6)
     # All of the last vector is paid at two years: a duration of 2 to the two-year rate, none to the others.
@@ -382,6 +385,53 @@ def test_breakeven_of_a_single_payment_by_hand() -> None:
     request = engine.ProjectionRequest(tape=tape, assumptions=engine.Assumptions(severity=0.4))
     found = analytics.breakeven_cdr(request, analytics.InvestorLossTarget(support=0.01), analytics.payment_times)
     assert found == pytest.approx(1 - 0.975**12, abs=1e-11)
+
+
+def test_effective_duration_on_a_curve_moves_the_curve() -> None:
+    # One payment of 100 in a year on a flat curve of 5%, spread 1%: P(s) = 100 exp(-(0.06 + s)), so sinh(s)/s.
+    tape = engine.Tape.from_columns(balance=[100.0], annual_rate=0.0, remaining_term=12, amortization="bullet")
+    request = engine.ProjectionRequest(tape=tape)
+    found = analytics.reprojected_risk(request, analytics.payment_times, curve=FLAT, spread=0.01, shift=0.01)
+    assert found.price == pytest.approx(100 * np.exp(-0.06), rel=1e-13)
+    assert found.duration == pytest.approx(np.sinh(0.01) / 0.01, rel=1e-11)
+    assert found.convexity == pytest.approx((2 * np.cosh(0.01) - 2) / 0.0001, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        # Defaults of 2 and 3 on 100 in two years, LGD 40%, 5%: the first year's, both, neither discounted, 40% of 100.
+        ({"stage": 1}, 0.8 / 1.05),
+        ({"stage": 2}, 0.8 / 1.05 + 1.2 / 1.05**2),
+        ({"method": "cecl"}, 2.0),
+        ({"stage": 3}, 40.0),
+    ],
+)
+def test_expected_loss_of_projected_defaults_by_hand(arguments: dict[str, object], expected: float) -> None:
+    asked = {"type": "projected_ecl", "lgd": 0.4, "effective_rate": 0.05, **arguments}
+    request = msgspec.convert(
+        {
+            "cashflows": {"columns": {"default": [2.0, 3.0]}, "opening_balance": 100.0},
+            "settlement": {"payments_per_year": 1},
+            "measures": [asked],
+        },
+        analytics.AnalyticsRequest,
+    )
+    measures = analytics.analyze(request).measures
+    assert measures is not None
+    assert measures[0].value == pytest.approx(expected, rel=1e-13)
+
+
+def test_weighted_scenarios_of_the_staged_loss_by_hand() -> None:
+    # Hazards of 10% for two years: 0.1 and 0.09; LGD 50% of 100 and 80; 0.7 x that and 0.3 x twice the first PD alone.
+    asked = {
+        "type": "ifrs9_ecl", "stage": 2, "pd": [[0.1, 0.1], [0.2, 0.0]], "pd_kind": "hazard", "lgd": 0.5,
+        "ead": [100.0, 80.0], "effective_rate": 0.05, "periods_per_year": 1, "weights": [0.7, 0.3],
+    }  # fmt: skip
+    found = msgspec.convert(asked, analytics.MEASURES["ifrs9_ecl"]).compute(None)
+    base, severe = 5.0 / 1.05 + 3.6 / 1.05**2, 10.0 / 1.05
+    assert found.by_scenario == pytest.approx([base, severe], rel=1e-13)
+    assert found.value == pytest.approx(0.7 * base + 0.3 * severe, rel=1e-13)
 
 
 def test_a_target_that_no_default_rate_meets_says_so() -> None:

@@ -200,7 +200,10 @@ def test_parallel_and_key_rate_durations_agree_with_shifted_curves(cases: list[C
         total = analytics.key_rate_durations(case.flows, case.times, ours, shift=shift).sum()
         assert total == pytest.approx(expected, abs=1e-7)
         by_price = analytics.effective_risk(
-            lambda move, case=case, ours=ours: analytics.price_at_spread(case.flows, case.times, ours, move), shift
+            lambda move, case=case, ours=ours: analytics.price_at_spread(
+                case.flows, case.times, ours, move, 0.0, "continuous"
+            ),
+            shift,
         )
         assert by_price[0] == pytest.approx(expected, abs=1e-7)
 
