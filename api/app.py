@@ -7,7 +7,6 @@ from litestar.types import ASGIApp
 from api import checks, sentry
 from api.auth import authentication
 from api.components import Components
-from api.errors import handle
 from api.exposition import page_registry
 from api.graphql.handlers import run_query
 from api.graphql.schema import schema
@@ -25,14 +24,18 @@ from api.rest.metrics import metrics_page
 from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
 from api.rest.profiles import create_profile
 from api.rest.projections import create_projection
+from api.rest.runs import HANDLERS as RUNS
+from api.rest.scenarios import HANDLERS as SCENARIOS
+from api.rest.tapes import HANDLERS as TAPES
 from api.roles import undeclared
 from api.settings import Settings
 from api.storage.opened import Storage
+from api.stored import handle
 from api.tokens import Tokens
 
 ROUTES = [
-    health, live, ready, metrics_page, create_projection, create_profile, create_analysis, schema_page, openapi_json,
-    page_asset,
+    health, live, ready, metrics_page, create_projection, create_profile, create_analysis, *TAPES, *SCENARIOS, *RUNS,
+    schema_page, openapi_json, page_asset,
 ]  # fmt: skip
 
 

@@ -78,6 +78,8 @@ def as_refusal(error: Exception, part: Literal["api", "graphql"] = "api") -> Ref
     match error:
         case Refusal():
             return error
+        case engine.TapeFileError():
+            return Refusal(422, str(error))
         case engine.InvalidInput():
             return input_refusal(error)
         case msgspec.DecodeError():
@@ -100,10 +102,7 @@ def problem_body(refusal: Refusal, instance: str) -> bytes:
     return msgspec.json.encode(details)
 
 
-def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
-    """The exception handler of the whole application."""
-    refusal = as_refusal(error)
-    if refusal.status == 500 and request.app.state.settings.debug:
-        refusal = Refusal(500, f"{type(error).__name__}: {error}")
+def refuse(request: Request[Any, Any, Any], refusal: Refusal) -> Response[bytes]:
+    """The answer to a request that is refused."""
     body = problem_body(refusal, request.url.path)
     return Response(body, status_code=refusal.status, media_type=PROBLEM_JSON, headers=refusal.headers)

@@ -61,8 +61,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_on_failure: Literal["open", "closed"] = "open"
     max_body_bytes: int = 64 * 1024 * 1024
     max_graphql_body_bytes: int = 16 * 1024 * 1024
+    max_upload_bytes: int = 2 * 1024 * 1024 * 1024
     max_loan_months: int = 500_000_000
     max_result_cells: int = 20_000_000
+    max_run_cells: int = 200_000_000
     calculation_thread_pool_size: int | None = None
     graphql_introspection: bool | None = None
     web_concurrency: int = 1

@@ -10,6 +10,7 @@ from api.errors import PROBLEM_JSON, ProblemDetails
 from api.rest import analytics
 from api.rest.health import Health, Live, version
 from api.rest.profiles import ANSWERS, READERS, ProfileRequest
+from api.rest.openapi_stored import ROOTS, stored_paths
 from api.rest.projections import DECODERS, EXAMPLES
 from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS
@@ -18,12 +19,16 @@ REFERENCE = "#/components/schemas/{name}"
 PROBLEMS = {
     "400": "A body or a value that cannot be read.",
     "401": "No valid token.",
+    "403": "The token's role may not do this.",
     "404": "Nothing is stored under this id.",
     "406": "None of the media types accepted is ours.",
+    "409": "The state of things does not allow it; the detail says what is in the way.",
+    "412": "The version in If-Match is not the current one, which the ETag names.",
     "413": "The body, the work or the answer is too large to be answered at once.",
     "415": "A body of a media type that is not read.",
     "422": "Values that the engine refuses; `errors` lists each.",
     "500": "A failure of the service.",
+    "503": "The database or the object store cannot be reached; nothing was accepted.",
 }
 
 
@@ -219,6 +224,7 @@ def document() -> dict[str, Any]:
         ProblemDetails,
         Health,
         Live,
+        *ROOTS,
     ]
     _, schemas = msgspec.json.schema_components(roots, ref_template=REFERENCE)
     metrics = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -234,6 +240,7 @@ def document() -> dict[str, Any]:
         "/v1/projections": projection_path(),
         "/v1/analytics": analytics_path(),
         "/v1/tapes/profile": profile_path(),
+        **stored_paths(problems),
         "/graphql": graphql_path(),
         **health_paths(),
         "/metrics": {

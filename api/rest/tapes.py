@@ -1,0 +1,179 @@
+"""/v1/tapes: tapes uploaded as a stream, profiled, kept as Parquet, downloaded and deleted."""
+
+import asyncio
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import msgspec
+from litestar import Response, delete, get, patch, post
+from litestar.params import FromPath
+from litestar.response import Stream
+
+import engine
+from api.errors import Fault, Refusal
+from api.faults import tape_faults
+from api.rest.resources import (
+    AnyRequest,
+    body_as,
+    expected_version,
+    json_response,
+    listing,
+    only,
+    owner_of,
+    page_arguments,
+    storage_of,
+    versioned,
+)
+from api.roles import requires
+from api.storage.tape_parquet import ROW_GROUP, in_row_groups
+from api.storage.tapes import create_tape, delete_tape, get_tape, list_tapes, rename_tape
+from api.stored import TapeView, tape_view
+
+PATH = "/v1/tapes"
+PARQUET = "application/vnd.apache.parquet"
+MAX_NAME = 255
+# Media type of the body -> format of the reader.
+FORMATS = {
+    "text/csv": "csv",
+    PARQUET: "parquet",
+    "application/vnd.apache.arrow.stream": "arrow",
+    "application/vnd.apache.arrow.file": "arrow",
+    "application/json": "json",
+}
+from_json = msgspec.json.Decoder(engine.Tape)
+
+
+class TapeName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A tape's new name."""
+
+    name: str
+
+
+def etag_of(view: TapeView) -> str:
+    return f'"{view.version}"'
+
+
+def checked_name(name: str) -> str:
+    """The name. Raises Refusal (422)."""
+    if not 1 <= len(name) <= MAX_NAME:
+        fault = Fault("name", f"has {len(name)} characters; expected 1 to {MAX_NAME}")
+        raise Refusal(422, f"name {fault.message}.", [fault])
+    return name
+
+
+@post(PATH, status_code=201, guards=[requires("analyst")], request_max_body_size=None)
+async def post_tape(request: AnyRequest) -> Response[bytes]:
+    """Stores the tape in the body; `name` and, for files of a lender's layout, `layout` are in the address."""
+    only(request, ("name", "layout"))
+    name = checked_name(request.query_params.get("name", "tape"))
+    given = request.headers.get("content-type", "").split(";")[0].strip().lower()
+    if given not in FORMATS:
+        raise Refusal(415, f"Content-Type is {given!r}; expected one of {', '.join(FORMATS)}.")
+    storage = storage_of(request)
+    limit = request.app.state.settings.max_upload_bytes
+    folder = Path(request.app.state.settings.state_dir)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=folder) as opened:
+        file = cast(BinaryIO, opened)
+        await receive(request, file, limit)
+        batches = await asyncio.to_thread(batches_of, file, FORMATS[given], request.query_params.get("layout"))
+        stored = await create_tape(storage.database, storage.objects, owner_of(request), name, batches)
+    view = tape_view(stored)
+    return json_response(view, 201, {"location": f"{PATH}/{view.id}", "etag": etag_of(view)})
+
+
+async def receive(request: AnyRequest, file: BinaryIO, limit: int) -> None:
+    """Writes the body to a file as it comes. Raises Refusal (413)."""
+    size = 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit:
+            raise Refusal(413, f"The tape is larger than the {limit:,} bytes that are read (MAX_UPLOAD_BYTES).")
+        await asyncio.to_thread(file.write, part)
+    file.seek(0)
+
+
+def batches_of(file: BinaryIO, format: str, layout: str | None) -> Iterator[engine.Tape]:
+    """The tape in row groups. Raises TapeFileError, TapeError, Refusal (400, 422)."""
+    if format == "json":
+        return in_row_groups(json_tape(file.read()))
+    if layout is not None:
+        # A layout's batches are as large as its rows happen to give; the tape is cut anew.
+        return in_row_groups(engine.read_tape(file, format=format, layout=layout, extra=False))
+    return engine.iter_tape(file, batch_size=ROW_GROUP, format=format)
+
+
+def json_tape(body: bytes) -> engine.Tape:
+    try:
+        tape = from_json.decode(body)
+    except msgspec.ValidationError as error:
+        found = list(tape_faults({"tape": msgspec.json.decode(body)}))
+        faults = found or [Fault("tape", str(error))]
+        raise Refusal(400, f"{faults[0].path}: {faults[0].message}", faults[:100]) from error
+    if tape.tape_id is not None:
+        fault = Fault("tape.tape_id", "names a stored tape; expected loans or columns")
+        raise Refusal(422, f"{fault.path} {fault.message}.", [fault])
+    tape.arrays()
+    return tape
+
+
+@get(PATH)
+async def get_tapes(request: AnyRequest) -> Response[bytes]:
+    """A page of the caller's tapes, newest first."""
+    only(request, ("after", "limit"))
+    async with storage_of(request).database.read() as connection:
+        page = await list_tapes(connection, owner_of(request), **page_arguments(request))
+    return listing(page, [tape_view(each) for each in page.items])
+
+
+@get(f"{PATH}/{{tape_id:str}}")
+async def get_one_tape(request: AnyRequest, tape_id: FromPath[str]) -> Response[bytes]:
+    """A tape with what it holds; the loans are at `/file`."""
+    only(request, ())
+    async with storage_of(request).database.read() as connection:
+        view = tape_view(await get_tape(connection, owner_of(request), tape_id))
+    return versioned(request, view, etag_of(view))
+
+
+@get(f"{PATH}/{{tape_id:str}}/file")
+async def get_tape_file(request: AnyRequest, tape_id: FromPath[str]) -> Stream:
+    """The loans as Parquet."""
+    storage = storage_of(request)
+    async with storage.database.read() as connection:
+        tape = await get_tape(connection, owner_of(request), tape_id)
+    parts = await asyncio.to_thread(lambda: iter(storage.objects.get_stream(tape.object_key)))
+    headers = {
+        "etag": f'"{tape.sha256}"',
+        "content-length": str(tape.size),
+        "content-disposition": f'attachment; filename="{tape.id}.parquet"',
+    }
+    return Stream(in_threads(parts), media_type=PARQUET, headers=headers)
+
+
+async def in_threads(parts: Iterator[bytes]) -> AsyncIterator[bytes]:
+    """The parts, each read in a thread."""
+    end: Any = object()
+    while (part := await asyncio.to_thread(next, parts, end)) is not end:
+        yield part
+
+
+@patch(f"{PATH}/{{tape_id:str}}", guards=[requires("analyst")])
+async def patch_tape(request: AnyRequest, tape_id: FromPath[str]) -> Response[bytes]:
+    """Renames a tape."""
+    name = checked_name((await body_as(request, TapeName)).name)
+    expected = expected_version(request)
+    async with storage_of(request).database.write() as connection:
+        view = tape_view(await rename_tape(connection, owner_of(request), tape_id, name, expected))
+    return json_response(view, 200, {"etag": etag_of(view)})
+
+
+@delete(f"{PATH}/{{tape_id:str}}", guards=[requires("analyst")])
+async def remove_tape(request: AnyRequest, tape_id: FromPath[str]) -> None:
+    """Deletes a tape that no run is on."""
+    storage = storage_of(request)
+    await delete_tape(storage.database, storage.objects, owner_of(request), tape_id, expected_version(request))
+
+
+HANDLERS = [post_tape, get_tapes, get_one_tape, get_tape_file, patch_tape, remove_tape]

@@ -1,0 +1,131 @@
+"""Stored tapes, scenarios and runs as REST and GraphQL show them, and what both do with them.
+
+The views leave out what is the service's own: the owner, keys in the object store. Their names are those of the
+stored Structs.
+"""
+
+from datetime import datetime
+from typing import Any, Literal
+
+import msgspec
+from litestar import Request, Response
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+import engine
+from api.errors import Fault, Refusal, as_refusal, refuse
+from api.storage.errors import BadCursor, BadRequest, Conflict, NotFound, StaleVersion
+from api.storage.rows import Profile, Run, RunError, RunRequest, RunState, StoredScenario, StoredTape
+
+
+class TapeView(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored tape. version: for If-Match. sha256, size in bytes: of its Parquet file."""
+
+    id: str
+    name: str
+    version: int
+    loans: int
+    loan_months: int
+    balance: float
+    profile: Profile
+    size: int
+    sha256: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
+    """A stored scenario at one of its versions. created_at: of the first, updated_at: of this one."""
+
+    id: str
+    version: int
+    name: str
+    description: str
+    assumptions: engine.Assumptions | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class RunView(msgspec.Struct, frozen=True, kw_only=True):
+    """A run. progress: loan_months_done of loan_months_total, in [0, 1]. scenarios: names, in the order of its columns.
+
+    opening_balance, periods: known once it has succeeded. error: why it failed or died.
+    """
+
+    id: str
+    tape_id: str
+    state: RunState
+    version: int
+    progress: float
+    loan_months_done: int
+    loan_months_total: int
+    scenarios: list[str]
+    fields: list[str] | None
+    level: Literal["pool", "group"]
+    request: RunRequest
+    error: RunError | None
+    opening_balance: float | None
+    periods: int | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class TemplateView(msgspec.Struct, frozen=True, kw_only=True):
+    """A scenario to start from."""
+
+    name: str
+    description: str
+    assumptions: engine.Assumptions | None
+
+
+def tape_view(tape: StoredTape) -> TapeView:
+    return TapeView(**{name: getattr(tape, name) for name in TapeView.__struct_fields__})
+
+
+def scenario_view(stored: StoredScenario) -> ScenarioView:
+    return ScenarioView(
+        id=stored.id, version=stored.version, name=stored.scenario.name, description=stored.description,
+        assumptions=stored.scenario.assumptions, created_at=stored.created_at, updated_at=stored.updated_at,
+    )  # fmt: skip
+
+
+def run_view(run: Run) -> RunView:
+    return RunView(
+        id=run.id, tape_id=run.tape_id, state=run.state, version=run.version, progress=run.progress,
+        loan_months_done=run.loan_months_done, loan_months_total=run.loan_months_total,
+        scenarios=[scenario.name for scenario in run.scenarios], fields=run.request.fields, level=run.request.level,
+        request=run.request, error=run.error, opening_balance=run.opening_balance, periods=run.periods,
+        created_at=run.created_at, started_at=run.started_at, finished_at=run.finished_at,
+    )  # fmt: skip
+
+
+def stored_refusal(error: Exception, part: Literal["api", "graphql"] = "api") -> Refusal:
+    """Any exception as a refusal, those of storage among them."""
+    match error:
+        case NotFound():
+            return Refusal(404, f"There is no {error.what} {error.id!r}.")
+        case StaleVersion():
+            return Refusal(412, sentence(error), headers={"etag": f'"{error.current}"'})
+        case Conflict():
+            return Refusal(409, sentence(error))
+        case BadCursor():
+            return Refusal(400, sentence(error), [Fault("after", "is no cursor of a listing; expected a next_cursor")])
+        case BadRequest():
+            return Refusal(422, str(error), [Fault(error.path, error.message)])
+        case OperationalError() | InterfaceError() | PoolTimeout() | ConnectionError():
+            return Refusal(503, "The database cannot be reached; nothing was accepted.", headers={"retry-after": "5"})
+    return as_refusal(error, part)
+
+
+def sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + "."
+
+
+def handle(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """The exception handler of the whole application."""
+    refusal = stored_refusal(error)
+    if refusal.status == 500 and request.app.state.settings.debug:
+        refusal = Refusal(500, f"{type(error).__name__}: {error}")
+    return refuse(request, refusal)
