@@ -9,7 +9,7 @@ from api.auth import authentication
 from api.components import Components
 from api.exposition import page_registry
 from api.graphql.handlers import run_query
-from api.graphql.schema import schema
+from api.graphql.root import schema
 from api.headers import security_headers
 from api.jobs.service import Jobs
 from api.keys import keys_from

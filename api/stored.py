@@ -15,7 +15,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 import engine
 from api.errors import Fault, Refusal, as_refusal, refuse
 from api.storage.errors import BadCursor, BadRequest, Conflict, NotFound, StaleVersion
-from api.storage.rows import Profile, Run, RunError, RunRequest, RunState, StoredScenario, StoredTape
+from api.storage.rows import Run, RunError, RunRequest, RunState, StoredScenario, StoredTape, TapeProfile
+
+MAX_NAME = 255
 
 
 class TapeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +29,7 @@ class TapeView(msgspec.Struct, frozen=True, kw_only=True):
     loans: int
     loan_months: int
     balance: float
-    profile: Profile
+    profile: TapeProfile
     size: int
     sha256: str
     created_at: datetime
@@ -44,6 +46,18 @@ class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
     assumptions: engine.Assumptions | None
     created_at: datetime
     updated_at: datetime
+
+
+class ScenarioInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A scenario to be stored. assumptions: none takes those of the run."""
+
+    name: str
+    assumptions: engine.Assumptions | None = None
+    description: str = ""
+
+    @property
+    def scenario(self) -> engine.Scenario:
+        return engine.Scenario(name=self.name, assumptions=self.assumptions)
 
 
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +91,14 @@ class TemplateView(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     description: str
     assumptions: engine.Assumptions | None
+
+
+def checked_name(name: str) -> str:
+    """The name of a tape. Raises Refusal (422)."""
+    if not 1 <= len(name) <= MAX_NAME:
+        fault = Fault("name", f"has {len(name)} characters; expected 1 to {MAX_NAME}")
+        raise Refusal(422, f"name {fault.message}.", [fault])
+    return name
 
 
 def tape_view(tape: StoredTape) -> TapeView:

@@ -11,7 +11,7 @@ from graphql import GraphQLError
 from litestar import Request, Response, post
 
 from api.errors import Refusal
-from api.graphql.schema import schema
+from api.graphql.root import schema
 from api.rate_limit import Meter
 from api.roles import requires
 

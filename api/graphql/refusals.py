@@ -7,7 +7,10 @@ from api.errors import Refusal
 
 CODES = {
     400: "BAD_REQUEST",
+    403: "FORBIDDEN",
     404: "NOT_FOUND",
+    409: "CONFLICT",
+    412: "STALE_VERSION",
     413: "TOO_LARGE",
     422: "INVALID_INPUT",
     429: "RATE_LIMITED",

@@ -9,8 +9,8 @@ from api import encode
 from api.errors import PROBLEM_JSON, ProblemDetails
 from api.rest import analytics
 from api.rest.health import Health, Live, version
-from api.rest.profiles import ANSWERS, READERS, ProfileRequest
 from api.rest.openapi_stored import ROOTS, stored_paths
+from api.rest.profiles import ANSWERS, READERS, ProfileRequest
 from api.rest.projections import DECODERS, EXAMPLES
 from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS

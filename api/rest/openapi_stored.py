@@ -4,12 +4,11 @@ from typing import Any
 
 from api import encode
 from api.rest.resources import Listing
-from api.rest.scenarios import ScenarioInput
 from api.rest.tapes import FORMATS, PARQUET, TapeName
 from api.storage.pages import DEFAULT_PAGE, MAX_PAGE
 from api.storage.rows import RunRequest
 from api.storage.tables import STATES
-from api.stored import RunView, ScenarioView, TapeView, TemplateView
+from api.stored import RunView, ScenarioInput, ScenarioView, TapeView, TemplateView
 from engine.fields import FIELD_NAMES
 
 ROOTS: list[Any] = [TapeView, TapeName, ScenarioView, ScenarioInput, TemplateView, RunView, RunRequest, Listing]

@@ -1,10 +1,8 @@
 """/v1/scenarios: stored scenarios, their versions, and the templates to start from."""
 
-import msgspec
 from litestar import Response, delete, get, post, put
 from litestar.params import FromPath
 
-import engine
 from api.rest.resources import (
     AnyRequest,
     body_as,
@@ -30,21 +28,9 @@ from api.storage.scenarios import (
     update_scenario,
 )
 from api.storage.templates import TEMPLATES
-from api.stored import ScenarioView, TemplateView, scenario_view
+from api.stored import ScenarioInput, ScenarioView, TemplateView, scenario_view
 
 PATH = "/v1/scenarios"
-
-
-class ScenarioInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A scenario to be stored. assumptions: none takes those of the run."""
-
-    name: str
-    assumptions: engine.Assumptions | None = None
-    description: str = ""
-
-    @property
-    def scenario(self) -> engine.Scenario:
-        return engine.Scenario(name=self.name, assumptions=self.assumptions)
 
 
 def etag_of(view: ScenarioView) -> str:

@@ -29,11 +29,10 @@ from api.rest.resources import (
 from api.roles import requires
 from api.storage.tape_parquet import ROW_GROUP, in_row_groups
 from api.storage.tapes import create_tape, delete_tape, get_tape, list_tapes, rename_tape
-from api.stored import TapeView, tape_view
+from api.stored import TapeView, checked_name, tape_view
 
 PATH = "/v1/tapes"
 PARQUET = "application/vnd.apache.parquet"
-MAX_NAME = 255
 # Media type of the body -> format of the reader.
 FORMATS = {
     "text/csv": "csv",
@@ -53,14 +52,6 @@ class TapeName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 def etag_of(view: TapeView) -> str:
     return f'"{view.version}"'
-
-
-def checked_name(name: str) -> str:
-    """The name. Raises Refusal (422)."""
-    if not 1 <= len(name) <= MAX_NAME:
-        fault = Fault("name", f"has {len(name)} characters; expected 1 to {MAX_NAME}")
-        raise Refusal(422, f"name {fault.message}.", [fault])
-    return name
 
 
 @post(PATH, status_code=201, guards=[requires("analyst")], request_max_body_size=None)

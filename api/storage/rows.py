@@ -10,7 +10,7 @@ import engine
 RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "dead"]
 
 
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
+class TapeProfile(msgspec.Struct, frozen=True, kw_only=True):
     """What a tape holds: counts, sums in currency units, averages weighted by balance, groups with their balance.
 
     groups: the first 1,000 of group_count names in the order of the tape, "" for loans without one.
@@ -37,7 +37,7 @@ class StoredTape(msgspec.Struct, frozen=True, kw_only=True):
     loans: int
     loan_months: int
     balance: float
-    profile: Profile
+    profile: TapeProfile
     row_groups: list[int]
     object_key: str
     size: int

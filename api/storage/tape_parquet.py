@@ -17,7 +17,7 @@ from pyarrow import parquet
 
 import engine
 from api.storage.objects import ObjectStore, StoredFile
-from api.storage.rows import Profile
+from api.storage.rows import TapeProfile
 from engine.tape_files import ParquetTape, tape_of
 
 ROW_GROUP = 131_072
@@ -72,9 +72,9 @@ class Profiler:
             if count:
                 self.groups[name] = self.groups.get(name, 0.0) + balance
 
-    def profile(self) -> Profile:
+    def profile(self) -> TapeProfile:
         weight = self.balance or 1.0
-        return Profile(
+        return TapeProfile(
             loans=self.loans,
             balance=self.balance,
             loan_months=sum(self.row_groups),

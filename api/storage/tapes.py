@@ -17,7 +17,7 @@ from api.storage.database import Database, new_id, now
 from api.storage.errors import Conflict, NotFound, StaleVersion
 from api.storage.objects import ObjectStore
 from api.storage.pages import DEFAULT_PAGE, Page, page_of
-from api.storage.rows import Profile, StoredTape
+from api.storage.rows import StoredTape, TapeProfile
 from api.storage.tables import FINAL_STATES, runs, tapes
 from api.storage.tape_parquet import Profiler, parquet_stream
 
@@ -103,5 +103,5 @@ async def check_version(connection: AsyncConnection, owner: str, id: str, expect
 
 def tape_of(row: Row[tuple[object, ...]]) -> StoredTape:
     values = dict(row._mapping)
-    profile = msgspec.json.decode(values["profile"], type=Profile)
+    profile = msgspec.json.decode(values["profile"], type=TapeProfile)
     return StoredTape(**values | {"profile": profile, "row_groups": msgspec.json.decode(values["row_groups"])})

@@ -12,7 +12,7 @@ from msgspec import inspect
 
 import engine
 from api.graphql.inputs import inputs
-from api.graphql.schema import MAX_ALIASES, schema
+from api.graphql.root import MAX_ALIASES, schema
 from api.graphql.texts import field_texts
 from engine.fields import FIELDS
 from engine.tape import Columns

@@ -13,7 +13,7 @@ from litestar.testing import TestClient
 from api import app as wiring
 from api.app import create_app
 from api.auth import issue_token
-from api.graphql.schema import schema
+from api.graphql.root import schema
 from api.roles import asks, requires, undeclared
 from api.settings import Role, Settings
 from api.shell import main

@@ -1,31 +1,20 @@
-"""The schema: `projection(request)` answers with just the columns that the query selects.
+"""`projection(request)` answers with just the columns that the query selects.
 
 The selection decides what is computed: `request.fields` are the names below `columns`, `nodes` and `totals`, and
 what the selected figures of `summary` are made of. `fields` in the input is checked and otherwise has no effect.
 """
 
-import logging
-from collections.abc import Iterator
 from typing import Annotated, Any
 
 import anyio.to_thread
 import msgspec
 import strawberry
-from graphql import GraphQLError, OperationDefinitionNode
-from strawberry.extensions import (
-    AddValidationRules,
-    MaxAliasesLimiter,
-    MaxTokensLimiter,
-    ParserCache,
-    QueryDepthLimiter,
-    SchemaExtension,
-    ValidationCache,
-)
-from strawberry.types import ExecutionContext, Info
+from graphql import GraphQLError
+from strawberry.types import Info
 from strawberry.types.nodes import SelectedField, Selection
 
 import engine
-from api import limits, metrics
+from api import limits
 from api.errors import as_refusal
 from api.graphql.analytics import (
     Analytics,
@@ -37,7 +26,7 @@ from api.graphql.analytics import (
     of_cashflows,
 )
 from api.graphql.cost import cost, skipped
-from api.graphql.inputs import ProjectionRequestInput, config, to_request
+from api.graphql.inputs import ProjectionRequestInput, to_request
 from api.graphql.profiles import Profile, TapeArgument, profiled
 from api.graphql.refusals import graphql_error, invalid
 from api.graphql.texts import first_line
@@ -47,7 +36,6 @@ from api.settings import Settings
 from engine.fields import FIELD_INDEX
 from engine.summary import summary_of
 
-MAX_TOKENS, MAX_DEPTH, MAX_ALIASES = 1000, 10, 15
 COLUMN_PARENTS = frozenset({"columns", "nodes", "totals"})
 # The field that a figure of the summary is made from.
 MADE_FROM = {
@@ -56,7 +44,6 @@ MADE_FROM = {
     "final_period": "cashflow",
     "opening_balance": "balance",
 }
-logger = logging.getLogger("api.graphql")
 
 
 def columns_of(root: Any) -> Any:
@@ -214,8 +201,8 @@ def with_selection(request: engine.ProjectionRequest, info: Info[Any, Any]) -> e
     return msgspec.structs.replace(request, fields=sorted(names, key=FIELD_INDEX.__getitem__) or ["balance"])
 
 
-@strawberry.type(description="Questions to the engine.")
-class Query:
+@strawberry.type
+class ProjectionQuery:
     @strawberry.field(description="Projects a tape; only the columns that are selected are computed.")
     async def projection(self, info: Info[Any, Any], request: Request) -> Projection:
         settings: Settings = info.context["settings"]
@@ -248,53 +235,3 @@ class Query:
             return await profiled(tape)
         except Exception as error:
             raise graphql_error(as_refusal(error, "graphql")) from error
-
-
-class CashflowSchema(strawberry.Schema):
-    """The schema, which logs only what nobody raised on purpose."""
-
-    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        for error in errors:
-            if error.original_error is not None and not isinstance(error.original_error, GraphQLError):
-                metrics.count_error("graphql")
-                logger.error("unhandled error", extra={"part": "graphql"}, exc_info=error.original_error)
-
-
-class NamedOperation(SchemaExtension):
-    """Refuses a document that leaves open which of its operations is to run, by GetOperation() of the specification."""
-
-    def on_parse(self) -> Iterator[None]:
-        yield
-        # The name as it was sent: the library's own puts the first operation in place of none.
-        document, wanted = self.execution_context.graphql_document, self.execution_context.context["operation_name"]
-        if document is None:
-            return
-        found = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
-        names = [node.name.value for node in found if node.name]
-        if not found:
-            raise GraphQLError("The query has no operation; expected one, such as `query { projection ... }`.")
-        if wanted is None and len(found) > 1:
-            raise GraphQLError("The query has several operations; expected operationName to say which is to run.")
-        if wanted is not None and wanted not in names:
-            allowed = f"one of {', '.join(names)}" if names else "none, for the query names no operation"
-            raise GraphQLError(f"operationName is {wanted!r}; expected {allowed}.")
-
-
-# Made once: the cache of validated queries is keyed by the rules themselves.
-LIMITS = [
-    *QueryDepthLimiter(max_depth=MAX_DEPTH).validation_rules,
-    *MaxAliasesLimiter(max_alias_count=MAX_ALIASES).validation_rules,
-]
-# A front end sends the same few queries: parsed and validated once each. Extensions carry the state of one request,
-# so each request has its own; the caches behind them are shared.
-schema = CashflowSchema(
-    query=Query,
-    config=config(),
-    extensions=[
-        NamedOperation,
-        lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
-        lambda: AddValidationRules(LIMITS),
-        lambda: ParserCache(maxsize=256),
-        lambda: ValidationCache(maxsize=256),
-    ],
-)

@@ -1,0 +1,84 @@
+"""The schema as a whole: projections, stored things, changes to them, and progress; and what every query is held to."""
+
+import logging
+from collections.abc import Iterator
+
+import strawberry
+from graphql import GraphQLError, OperationDefinitionNode
+from strawberry.extensions import (
+    AddValidationRules,
+    MaxAliasesLimiter,
+    MaxTokensLimiter,
+    ParserCache,
+    QueryDepthLimiter,
+    SchemaExtension,
+    ValidationCache,
+)
+from strawberry.types import ExecutionContext
+
+from api import metrics
+from api.graphql.inputs import config
+from api.graphql.mutations import Mutation
+from api.graphql.projections import ProjectionQuery
+from api.graphql.stored import StoredQuery
+from api.graphql.subscriptions import Subscription
+
+MAX_TOKENS, MAX_DEPTH, MAX_ALIASES = 1000, 10, 15
+logger = logging.getLogger("api.graphql")
+
+
+@strawberry.type(description="Questions to the engine and to what is stored.")
+class Query(ProjectionQuery, StoredQuery):
+    pass
+
+
+class CashflowSchema(strawberry.Schema):
+    """The schema, which logs only what nobody raised on purpose."""
+
+    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
+        for error in errors:
+            if error.original_error is not None and not isinstance(error.original_error, GraphQLError):
+                metrics.count_error("graphql")
+                logger.error("unhandled error", extra={"part": "graphql"}, exc_info=error.original_error)
+
+
+class NamedOperation(SchemaExtension):
+    """Refuses a document that leaves open which of its operations is to run, by GetOperation() of the specification."""
+
+    def on_parse(self) -> Iterator[None]:
+        yield
+        # The name as it was sent: the library's own puts the first operation in place of none.
+        document, wanted = self.execution_context.graphql_document, self.execution_context.context["operation_name"]
+        if document is None:
+            return
+        found = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+        names = [node.name.value for node in found if node.name]
+        if not found:
+            raise GraphQLError("The query has no operation; expected one, such as `query { projection ... }`.")
+        if wanted is None and len(found) > 1:
+            raise GraphQLError("The query has several operations; expected operationName to say which is to run.")
+        if wanted is not None and wanted not in names:
+            allowed = f"one of {', '.join(names)}" if names else "none, for the query names no operation"
+            raise GraphQLError(f"operationName is {wanted!r}; expected {allowed}.")
+
+
+# Made once: the cache of validated queries is keyed by the rules themselves.
+LIMITS = [
+    *QueryDepthLimiter(max_depth=MAX_DEPTH).validation_rules,
+    *MaxAliasesLimiter(max_alias_count=MAX_ALIASES).validation_rules,
+]
+# A front end sends the same few queries: parsed and validated once each. Extensions carry the state of one request,
+# so each request has its own; the caches behind them are shared.
+schema = CashflowSchema(
+    query=Query,
+    mutation=Mutation,
+    subscription=Subscription,
+    config=config(),
+    extensions=[
+        NamedOperation,
+        lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
+        lambda: AddValidationRules(LIMITS),
+        lambda: ParserCache(maxsize=256),
+        lambda: ValidationCache(maxsize=256),
+    ],
+)
