@@ -10,6 +10,7 @@ from api.components import Components
 from api.exposition import page_registry
 from api.graphql.handlers import run_query
 from api.graphql.root import schema
+from api.graphql.sockets import graphql_socket
 from api.headers import security_headers
 from api.jobs.service import Jobs
 from api.keys import keys_from
@@ -53,10 +54,12 @@ def create_app(settings: Settings | None = None) -> Litestar:
     checks.register(components, used)
     components.register("workers", jobs.check, ready=False)
     limiter = Limiter(used)
+    tokens = Tokens(used, keys_from(used))
     state = State(
         {
             "settings": used,
             "limiter": limiter,
+            "tokens": tokens,
             "metrics": page_registry(version()),
             "health": measure(used.calculation_thread_pool_size),
             "components": components,
@@ -64,7 +67,9 @@ def create_app(settings: Settings | None = None) -> Litestar:
             "jobs": jobs,
         }
     )
-    graphql = Router("/", route_handlers=[run_query, graphql_page], request_max_body_size=used.max_graphql_body_bytes)
+    graphql = Router(
+        "/", route_handlers=[run_query, graphql_page, graphql_socket], request_max_body_size=used.max_graphql_body_bytes
+    )
     app = Litestar(
         [*ROUTES, graphql],
         state=state,
@@ -79,15 +84,15 @@ def create_app(settings: Settings | None = None) -> Litestar:
         raise AssertionError(f"no role is required by {', '.join(missing)}; see api/roles.py")
     routes = Routes.of(app)
     # Outside the framework, so that refusals of the router and of authentication are counted and carry the headers too.
-    inner = security_headers(guarded(app.asgi_handler, used, limiter))
+    inner = security_headers(guarded(app.asgi_handler, used, limiter, tokens))
     app.asgi_handler = observed(sentry.reported(inner, routes) if reports else inner, routes)
     return app
 
 
-def guarded(app: ASGIApp, settings: Settings, limiter: Limiter) -> ASGIApp:
+def guarded(app: ASGIApp, settings: Settings, limiter: Limiter, tokens: Tokens) -> ASGIApp:
     """`app` behind all that may refuse a request before it is routed, the first to look at it last in this list."""
     app = limited_by_user(app, limiter)
-    app = authentication(app, settings, Tokens(settings, keys_from(settings)))
+    app = authentication(app, settings, tokens)
     app = limited_by_address(app, limiter)
     app = shared_with(app, settings.cors_origins)
     app = well_addressed(app, settings)

@@ -22,6 +22,7 @@ __all__ = ["OPEN_PATHS", "Caller", "authentication", "issue_token", "verify"]
 
 OPEN_PATHS = frozenset({"/health", "/health/live", "/health/ready", "/metrics"})
 PAGES = ("/schema", "/graphql")
+SOCKET = "/graphql"
 COOKIE = "cashflow_page"
 
 
@@ -67,7 +68,11 @@ def authentication(app: ASGIApp, settings: Settings, tokens: Tokens) -> ASGIApp:
             await app(scope, receive, send)
             return
         if scope["type"] != "http":
-            await send({"type": "websocket.close", "code": 4401, "reason": "no WebSocket here"})
+            # A browser sends no header with a WebSocket; this one's handler takes the token from its first message.
+            if scope["path"] == SOCKET:
+                await app(scope, receive, send)
+            else:
+                await send({"type": "websocket.close", "code": 4401, "reason": "no WebSocket here"})
             return
         try:
             query_token = page_query_token(scope)

@@ -3,12 +3,16 @@
 Status 400 with JSON errors for a query that cannot run, 200 for one that ran, with errors where a field failed.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import msgspec
 import orjson
 from graphql import GraphQLError
 from litestar import Request, Response, post
+from litestar.connection import ASGIConnection
+from litestar.response import Stream
 
 from api.errors import Refusal
 from api.graphql.root import schema
@@ -16,6 +20,7 @@ from api.rate_limit import Meter
 from api.roles import requires
 
 JSON = "application/json"
+EVENTS = "text/event-stream"
 # Queries are kept once parsed, and a single long text in one counts as one token; values belong in the variables.
 MAX_QUERY_CHARACTERS = 50_000
 
@@ -45,9 +50,31 @@ def formatted(error: GraphQLError, ran: bool) -> dict[str, Any]:
     return found
 
 
+def context_of(connection: ASGIConnection[Any, Any, Any, Any], **more: Any) -> dict[str, Any]:
+    """What resolvers find in `info.context`, for a request or a socket."""
+    state = connection.app.state
+    settings = state.settings
+    meter = Meter(connection.scope, state.limiter, settings.max_result_cells)
+    return {"settings": settings, "storage": state.storage, "jobs": state.jobs, "meter": meter, **more}
+
+
+def content_of(result: Any) -> tuple[dict[str, Any], bool]:
+    """The answer's content, and whether the operation ran."""
+    errors = result.errors or []
+    ran = result.data is not None or any(error.path for error in errors)
+    content: dict[str, Any] = {"data": result.data} if ran else {}
+    if errors:
+        content["errors"] = [formatted(error, ran) for error in errors]
+    return content, ran
+
+
+def encoded(content: dict[str, Any]) -> bytes:
+    return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
+
+
 @post("/graphql", status_code=200, guards=[requires("reader")])
-async def run_query(request: Request[Any, Any, Any]) -> Response[bytes]:
-    """The answer to the query in the body."""
+async def run_query(request: Request[Any, Any, Any]) -> Response[bytes] | Stream:
+    """The answer to the query in the body; its events one by one where Accept is text/event-stream."""
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type != JSON:
         raise Refusal(415, f"Content-Type is {media_type!r}; expected {JSON}.")
@@ -55,27 +82,33 @@ async def run_query(request: Request[Any, Any, Any]) -> Response[bytes]:
     if len(operation.query) > MAX_QUERY_CHARACTERS:
         size = f"{len(operation.query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are read"
         raise Refusal(400, f"The query has {size}. Send values as variables.")
-    settings = request.app.state.settings
-    meter = Meter(request.scope, request.app.state.limiter, settings.max_result_cells)
+    context = context_of(request, caller=request.scope["auth"], operation_name=operation.operationName)
+    if EVENTS in request.headers.get("accept", "").lower():
+        headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+        return Stream(events(operation, context), media_type=EVENTS, headers=headers)
     result = await schema.execute(
         # The library takes an empty text for none at all; a blank has the same syntax error as in the specification.
         operation.query or " ",
         variable_values=operation.variables,
         operation_name=operation.operationName,
-        context_value={
-            "settings": settings,
-            "caller": request.scope["auth"],
-            "meter": meter,
-            "operation_name": operation.operationName,
-        },
+        context_value=context,
     )
     # A quota that ends in the middle of a query refuses the whole, as it refuses a request.
-    if meter.refusal is not None:
-        raise meter.refusal
-    errors = result.errors or []
-    ran = result.data is not None or any(error.path for error in errors)
-    content: dict[str, Any] = {"data": result.data} if ran else {}
-    if errors:
-        content["errors"] = [formatted(error, ran) for error in errors]
-    body = orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)
-    return Response(body, status_code=200 if ran else 400, media_type=JSON)
+    if context["meter"].refusal is not None:
+        raise context["meter"].refusal
+    content, ran = content_of(result)
+    return Response(encoded(content), status_code=200 if ran else 400, media_type=JSON)
+
+
+async def events(operation: Operation, context: dict[str, Any]) -> AsyncIterator[bytes]:
+    """The results of an operation as server-sent events, by the protocol graphql-sse, one connection an operation."""
+    results = await schema.stream(
+        operation.query or " ",
+        variable_values=operation.variables,
+        operation_name=operation.operationName,
+        context_value=context,
+    )
+    async with aclosing(results):
+        async for result in results:
+            yield b"event: next\ndata: " + encoded(content_of(result)[0]) + b"\n\n"
+    yield b"event: complete\ndata:\n\n"

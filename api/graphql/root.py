@@ -48,9 +48,10 @@ class NamedOperation(SchemaExtension):
     def on_parse(self) -> Iterator[None]:
         yield
         # The name as it was sent: the library's own puts the first operation in place of none.
-        document, wanted = self.execution_context.graphql_document, self.execution_context.context["operation_name"]
-        if document is None:
+        document, context = self.execution_context.graphql_document, self.execution_context.context
+        if document is None or "operation_name" not in context:
             return
+        wanted = context["operation_name"]
         found = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
         names = [node.name.value for node in found if node.name]
         if not found:
