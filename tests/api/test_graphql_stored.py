@@ -1,0 +1,225 @@
+"""Stored tapes, scenarios and runs over GraphQL: pages, changes, selected columns, comparison, progress."""
+
+import json
+from typing import Any
+
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+from api.settings import Settings
+from tests.api.test_stored import ASSUMPTIONS, CSV, bearer_of, finished, upload
+
+Client = TestClient[Litestar]
+WS = "graphql-transport-ws"
+PROGRESS = "subscription ($id: ID!) { run_progress(id: $id) { id state progress } }"
+
+
+@pytest.fixture
+def analyst(settings: Settings, request: pytest.FixtureRequest) -> dict[str, str]:
+    return bearer_of(settings, request.node.name)
+
+
+def ask(client: Client, headers: dict[str, str], query: str, **variables: Any) -> dict[str, Any]:
+    """The data of an answer without errors."""
+    answer = client.post("/graphql", json={"query": query, "variables": variables}, headers=headers).json()
+    assert "errors" not in answer, answer
+    return dict(answer["data"])
+
+
+def code_of(client: Client, headers: dict[str, str], query: str, **variables: Any) -> str:
+    answer = client.post("/graphql", json={"query": query, "variables": variables}, headers=headers).json()
+    return str(answer["errors"][0]["extensions"]["code"])
+
+
+@pytest.fixture
+def run(client: Client, analyst: dict[str, str]) -> dict[str, Any]:
+    """A run of two scenarios that has succeeded."""
+    tape = upload(client, analyst, CSV)
+    scenarios = [{"template": "base"}, {"scenario": {"name": "own"}}]
+    body = {"tape_id": tape["id"], "scenarios": scenarios, "assumptions": ASSUMPTIONS}
+    made = client.post("/v1/runs", json=body, headers=analyst)
+    return finished(client, analyst, made.json()["id"])
+
+
+def test_columns_of_a_stored_run_are_those_of_rest(
+    client: Client, analyst: dict[str, str], run: dict[str, Any]
+) -> None:
+    query = """query ($id: ID!) { run(id: $id) { state scenarios
+        cashflows { scenarios { name columns { interest loss } summary { wal_years } } } } }"""
+    found = ask(client, analyst, query, id=run["id"])["run"]
+    assert (found["state"], found["scenarios"]) == ("succeeded", ["base", "own"])
+    place = f"/v1/runs/{run['id']}/cashflows?fields=interest,loss"
+    stored = client.get(place, headers=analyst).json()["scenarios"]
+    for each in found["cashflows"]["scenarios"]:
+        columns = stored[each["name"]]["columns"]
+        assert each["columns"] == {"interest": columns["interest"], "loss": columns["loss"]}
+        assert each["summary"]["wal_years"] > 0
+
+
+def test_one_scenario_alone_has_its_columns_at_the_top(
+    client: Client, analyst: dict[str, str], run: dict[str, Any]
+) -> None:
+    query = 'query ($id: ID!) { run(id: $id) { cashflows(scenarios: ["own"]) { columns { balance } } } }'
+    balance = ask(client, analyst, query, id=run["id"])["run"]["cashflows"]["columns"]["balance"]
+    assert len(balance) == run["periods"]
+    assert balance[0] < 3000
+
+
+def test_a_comparison_is_the_difference_of_the_columns(
+    client: Client, analyst: dict[str, str], run: dict[str, Any]
+) -> None:
+    query = """query ($id: ID!) { run(id: $id) {
+        cashflows { scenarios { name columns { cashflow } } }
+        comparison(base: "base") { name base columns { cashflow } summary { totals { cashflow } } } } }"""
+    found = ask(client, analyst, query, id=run["id"])["run"]
+    base, own = (each["columns"]["cashflow"] for each in found["cashflows"]["scenarios"])
+    (compared,) = found["comparison"]
+    assert (compared["name"], compared["base"]) == ("own", "base")
+    assert compared["columns"]["cashflow"] == [a - b for a, b in zip(own, base, strict=True)]
+    assert compared["summary"]["totals"]["cashflow"] == pytest.approx(sum(own), rel=1e-12)
+
+
+def test_pages_follow_their_cursors(client: Client, analyst: dict[str, str]) -> None:
+    for i in range(3):
+        upload(client, analyst, CSV, query=f"?name=t{i}")
+    query = """query ($after: String) { tapes(first: 2, after: $after) {
+        edges { cursor node { name } } page_info { has_next_page has_previous_page end_cursor } } }"""
+    first = ask(client, analyst, query)["tapes"]
+    assert [edge["node"]["name"] for edge in first["edges"]] == ["t2", "t1"]
+    assert first["page_info"]["has_next_page"]
+    assert first["page_info"]["end_cursor"] == first["edges"][-1]["cursor"]
+    second = ask(client, analyst, query, after=first["page_info"]["end_cursor"])["tapes"]
+    assert [edge["node"]["name"] for edge in second["edges"]] == ["t0"]
+    assert (second["page_info"]["has_next_page"], second["page_info"]["has_previous_page"]) == (False, True)
+
+
+def test_everything_that_rest_changes_can_be_changed(client: Client, analyst: dict[str, str]) -> None:
+    loans = {"loans": [{"type": "loan", "balance": 1000.0, "annual_rate": 0.06, "remaining_term": 6}]}
+    made = ask(
+        client, analyst, "mutation ($tape: TapeInput!) { create_tape(name: \"a\", tape: $tape) { id loans } }", tape=loans
+    )["create_tape"]
+    assert made["loans"] == 1
+    renamed = ask(
+        client, analyst, "mutation ($id: ID!) { rename_tape(id: $id, name: \"b\") { name version } }", id=made["id"]
+    )["rename_tape"]
+    assert renamed == {"name": "b", "version": 2}
+    scenario = ask(
+        client, analyst, "mutation ($s: ScenarioInputInput!) { create_scenario(scenario: $s) { id version } }",
+        s={"name": "mild", "assumptions": ASSUMPTIONS},
+    )["create_scenario"]  # fmt: skip
+    update = """mutation ($id: ID!, $s: ScenarioInputInput!, $v: Int) {
+        update_scenario(id: $id, scenario: $s, expected_version: $v) { version assumptions } }"""
+    changed = {"name": "mild", "assumptions": {"severity": 0.5}}
+    told = ask(client, analyst, update, id=scenario["id"], s=changed, v=1)["update_scenario"]
+    assert (told["version"], told["assumptions"]["severity"]) == (2, 0.5)
+    assert code_of(client, analyst, update, id=scenario["id"], s=changed, v=1) == "STALE_VERSION"
+    submit = "mutation ($r: RunRequestInput!, $k: String) { submit_run(request: $r, idempotency_key: $k) { id state } }"
+    asked = {"tape_id": made["id"], "scenarios": [{"scenario_id": scenario["id"]}], "fields": ["interest"]}
+    run = ask(client, analyst, submit, r=asked, k="one")["submit_run"]
+    assert ask(client, analyst, submit, r=asked, k="one")["submit_run"]["id"] == run["id"]
+    assert code_of(client, analyst, submit, r={**asked, "periods": 3}, k="one") == "CONFLICT"
+    finished(client, analyst, run["id"])
+    again = ask(client, analyst, "mutation ($id: ID!) { rerun(id: $id) { id } }", id=run["id"])["rerun"]
+    finished(client, analyst, again["id"])
+    assert code_of(client, analyst, "mutation ($id: ID!) { cancel_run(id: $id) { id } }", id=run["id"]) == "CONFLICT"
+    for kind, id in (("run", run["id"]), ("run", again["id"]), ("scenario", scenario["id"]), ("tape", made["id"])):
+        gone = ask(client, analyst, f"mutation ($id: ID!) {{ delete_{kind}(id: $id) }}", id=id)
+        assert gone == {f"delete_{kind}": id}
+        assert code_of(client, analyst, f"query ($id: ID!) {{ {kind}(id: $id) {{ id }} }}", id=id) == "NOT_FOUND"
+
+
+def test_faults_carry_their_paths(client: Client, analyst: dict[str, str]) -> None:
+    tape = upload(client, analyst, CSV)
+    query = "mutation ($r: RunRequestInput!) { submit_run(request: $r) { id } }"
+    asked = {"tape_id": tape["id"], "assumptions": {"severity": 2.0}}
+    answer = client.post("/graphql", json={"query": query, "variables": {"r": asked}}, headers=analyst).json()
+    extensions = answer["errors"][0]["extensions"]
+    assert extensions["code"] == "INVALID_INPUT"
+    assert extensions["errors"][0]["path"].endswith("assumptions.severity")
+
+
+def test_what_somebody_else_owns_is_not_there(
+    client: Client, run: dict[str, Any], analyst: dict[str, str], settings: Settings
+) -> None:
+    stranger = bearer_of(settings, "stranger")
+    scenario = client.post("/v1/scenarios", json={"name": "s"}, headers=analyst).json()["id"]
+    new = {"s": {"name": "x"}}
+    tried: list[tuple[str, str, dict[str, Any]]] = [
+        ("query ($id: ID!) { run(id: $id) { id } }", run["id"], {}),
+        ("query ($id: ID!) { tape(id: $id) { id } }", run["tape_id"], {}),
+        ("query ($id: ID!) { scenario(id: $id) { id } }", scenario, {}),
+        ("query ($id: ID!) { scenario_history(id: $id) { id } }", scenario, {}),
+        ("mutation ($id: ID!) { rename_tape(id: $id, name: \"x\") { id } }", run["tape_id"], {}),
+        ("mutation ($id: ID!) { delete_tape(id: $id) }", run["tape_id"], {}),
+        (
+            "mutation ($id: ID!, $s: ScenarioInputInput!) { update_scenario(id: $id, scenario: $s) { id } }",
+            scenario,
+            new,
+        ),
+        ("mutation ($id: ID!) { delete_scenario(id: $id) }", scenario, {}),
+        ("mutation ($id: ID!) { submit_run(request: {tape_id: $id}) { id } }".replace("ID!", "String!"), run["tape_id"], {}),
+        ("mutation ($id: ID!) { cancel_run(id: $id) { id } }", run["id"], {}),
+        ("mutation ($id: ID!) { rerun(id: $id) { id } }", run["id"], {}),
+        ("mutation ($id: ID!) { delete_run(id: $id) }", run["id"], {}),
+    ]  # fmt: skip
+    for query, id, more in tried:
+        assert code_of(client, stranger, query, id=id, **more) == "NOT_FOUND", query
+    from api.graphql.root import schema
+
+    named = {name for query, _, _ in tried for name in query.replace("(", " ").split()}
+    for kind in ("Query", "Mutation"):
+        definition: Any = schema.get_type_by_name(kind)
+        by_id = {f.python_name for f in definition.fields if any(a.python_name == "id" for a in f.arguments)}
+        assert by_id <= named
+    for listing in ("runs", "tapes", "scenarios"):
+        assert ask(client, stranger, f"{{ {listing} {{ nodes {{ id }} }} }}")[listing]["nodes"] == []
+
+
+def test_a_reader_changes_nothing(client: Client, settings: Settings) -> None:
+    reader = bearer_of(settings, "reader", "reader")
+    assert code_of(client, reader, 'mutation { delete_run(id: "run_1") }') == "FORBIDDEN"
+
+
+class TestProgress:
+    def test_it_comes_over_a_websocket(self, client: Client, analyst: dict[str, str], run: dict[str, Any]) -> None:
+        with client.websocket_connect("/graphql", subprotocols=[WS]) as socket:
+            socket.send_json({"type": "connection_init", "payload": analyst})
+            assert socket.receive_json()["type"] == "connection_ack"
+            asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
+            socket.send_json({"id": "1", "type": "subscribe", "payload": asked})
+            told = socket.receive_json()
+            assert told["payload"]["data"]["run_progress"] == {"id": run["id"], "state": "succeeded", "progress": 1.0}
+            assert socket.receive_json() == {"id": "1", "type": "complete"}
+
+    @pytest.mark.parametrize("payload", [{}, {"authorization": "Bearer x.y.z"}, {"authorization": 7}])
+    def test_nothing_runs_without_a_token(self, client: Client, payload: dict[str, Any]) -> None:
+        with client.websocket_connect("/graphql", subprotocols=[WS]) as socket:
+            socket.send_json({"type": "connection_init", "payload": payload})
+            closed = socket.receive()
+            assert (closed["type"], closed["code"]) == ("websocket.close", 4403)
+
+    def test_nothing_runs_before_the_token(self, client: Client, run: dict[str, Any]) -> None:
+        with client.websocket_connect("/graphql", subprotocols=[WS]) as socket:
+            asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
+            socket.send_json({"id": "1", "type": "subscribe", "payload": asked})
+            assert socket.receive()["code"] == 4401
+
+    def test_a_strangers_run_is_not_there(self, client: Client, run: dict[str, Any], settings: Settings) -> None:
+        with client.websocket_connect("/graphql", subprotocols=[WS]) as socket:
+            socket.send_json({"type": "connection_init", "payload": bearer_of(settings, "stranger")})
+            socket.receive_json()
+            asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
+            socket.send_json({"id": "1", "type": "subscribe", "payload": asked})
+            assert socket.receive_json()["payload"]["errors"][0]["extensions"]["code"] == "NOT_FOUND"
+
+    def test_it_comes_as_server_sent_events(
+        self, client: Client, analyst: dict[str, str], run: dict[str, Any]
+    ) -> None:
+        asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
+        answer = client.post("/graphql", json=asked, headers={**analyst, "accept": "text/event-stream"})
+        assert answer.headers["content-type"].startswith("text/event-stream")
+        lines = answer.text.splitlines()
+        data = json.loads(lines[lines.index("event: next") + 1].removeprefix("data: "))
+        assert data["data"]["run_progress"]["state"] == "succeeded"
+        assert "event: complete" in lines
