@@ -48,7 +48,7 @@ class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
     updated_at: datetime
 
 
-class ScenarioInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class ScenarioBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A scenario to be stored. assumptions: none takes those of the run."""
 
     name: str

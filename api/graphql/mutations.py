@@ -18,7 +18,7 @@ from api.storage.rows import RunRequest
 from api.storage.scenarios import create_scenario, delete_scenario, update_scenario
 from api.storage.tape_parquet import in_row_groups
 from api.storage.tapes import create_tape, delete_tape, rename_tape
-from api.stored import ScenarioInput, checked_name, run_view, scenario_view, tape_view
+from api.stored import ScenarioBody, checked_name, run_view, scenario_view, tape_view
 
 
 def input_of(cls: type[msgspec.Struct]) -> Any:
@@ -27,7 +27,7 @@ def input_of(cls: type[msgspec.Struct]) -> Any:
     return struct_input(kind)
 
 
-ScenarioArgument: Any = Annotated[input_of(ScenarioInput), strawberry.argument(description=first_line(ScenarioInput))]
+ScenarioArgument: Any = Annotated[input_of(ScenarioBody), strawberry.argument(description=first_line(ScenarioBody))]
 RunArgument: Any = Annotated[input_of(RunRequest), strawberry.argument(description=first_line(RunRequest))]
 TapeArgument: Any = Annotated[input_of(engine.Tape), strawberry.argument(description=first_line(engine.Tape))]
 Version = Annotated[int | None, strawberry.argument(description="The version that the change is based on.")]
@@ -83,7 +83,7 @@ class Mutation:
     @changed("Stores a scenario.")
     @refusing
     async def create_scenario(self, info: Context, scenario: ScenarioArgument) -> ScenarioVersion:
-        given = as_struct(scenario, ScenarioInput, "scenario")
+        given = as_struct(scenario, ScenarioBody, "scenario")
         async with storage_of(info).database.write() as connection:
             stored = await create_scenario(connection, owner_of(info), given.scenario, given.description)
         return scenario_view(stored)
@@ -93,7 +93,7 @@ class Mutation:
     async def update_scenario(
         self, info: Context, id: Id, scenario: ScenarioArgument, expected_version: Version = None
     ) -> ScenarioVersion:
-        given = as_struct(scenario, ScenarioInput, "scenario")
+        given = as_struct(scenario, ScenarioBody, "scenario")
         async with storage_of(info).database.write() as connection:
             stored = await update_scenario(
                 connection, owner_of(info), id, given.scenario, given.description, expected_version

@@ -60,7 +60,7 @@ class Jobs:
         """
         if request.webhook_url is not None:
             check_url(request.webhook_url, self.settings)
-        cells = self.settings.max_result_cells
+        cells = self.settings.max_run_cells
         run = await runs.accept_run(
             self.storage.database, owner, request, max_cells=cells, idempotency_key=idempotency_key
         )
@@ -69,7 +69,7 @@ class Jobs:
 
     async def rerun(self, owner: str, id: str) -> Run:
         """A new run like that one, with its pinned scenarios. Raises NotFound."""
-        run = await runs.rerun(self.storage.database, owner, id, max_cells=self.settings.max_result_cells)
+        run = await runs.rerun(self.storage.database, owner, id, max_cells=self.settings.max_run_cells)
         self.wake(run.id)
         return run
 

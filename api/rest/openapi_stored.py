@@ -8,10 +8,10 @@ from api.rest.tapes import FORMATS, PARQUET, TapeName
 from api.storage.pages import DEFAULT_PAGE, MAX_PAGE
 from api.storage.rows import RunRequest
 from api.storage.tables import STATES
-from api.stored import RunView, ScenarioInput, ScenarioView, TapeView, TemplateView
+from api.stored import RunView, ScenarioBody, ScenarioView, TapeView, TemplateView
 from engine.fields import FIELD_NAMES
 
-ROOTS: list[Any] = [TapeView, TapeName, ScenarioView, ScenarioInput, TemplateView, RunView, RunRequest, Listing]
+ROOTS: list[Any] = [TapeView, TapeName, ScenarioView, ScenarioBody, TemplateView, RunView, RunRequest, Listing]
 JSON = "application/json"
 Problems = Any
 
@@ -120,7 +120,7 @@ def scenario_paths(problems: Problems) -> dict[str, Any]:
     version = parameter("version", "query", "An earlier version.", whole)
     before = parameter("before", "query", "Versions below this one.", whole)
     one = answer("The scenario.", ref("ScenarioView"), ETAG)
-    body = content(ref("ScenarioInput"))
+    body = content(ref("ScenarioBody"))
     changes = ("400", "401", "403", "404", "409", "412", "415", "422", "503")
     return {
         "/v1/scenarios": {

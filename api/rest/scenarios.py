@@ -28,7 +28,7 @@ from api.storage.scenarios import (
     update_scenario,
 )
 from api.storage.templates import TEMPLATES
-from api.stored import ScenarioInput, ScenarioView, TemplateView, scenario_view
+from api.stored import ScenarioBody, ScenarioView, TemplateView, scenario_view
 
 PATH = "/v1/scenarios"
 
@@ -40,7 +40,7 @@ def etag_of(view: ScenarioView) -> str:
 @post(PATH, status_code=201, guards=[requires("analyst")])
 async def post_scenario(request: AnyRequest) -> Response[bytes]:
     """Stores a scenario."""
-    given = await body_as(request, ScenarioInput)
+    given = await body_as(request, ScenarioBody)
     async with storage_of(request).database.write() as connection:
         stored = await create_scenario(connection, owner_of(request), given.scenario, given.description)
     view = scenario_view(stored)
@@ -89,7 +89,7 @@ async def get_scenario_history(request: AnyRequest, scenario_id: FromPath[str]) 
 @put(f"{PATH}/{{scenario_id:str}}", guards=[requires("analyst")])
 async def put_scenario(request: AnyRequest, scenario_id: FromPath[str]) -> Response[bytes]:
     """Stores the next version of a scenario, on the version that If-Match names."""
-    given = await body_as(request, ScenarioInput)
+    given = await body_as(request, ScenarioBody)
     expected = expected_version(request)
     async with storage_of(request).database.write() as connection:
         stored = await update_scenario(
