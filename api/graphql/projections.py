@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import anyio.to_thread
 import msgspec
 import strawberry
-from graphql import GraphQLError
 from strawberry.types import Info
 from strawberry.types.nodes import SelectedField, Selection
 

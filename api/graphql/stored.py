@@ -12,7 +12,8 @@ from strawberry.types import Info
 import engine
 from api.graphql.connections import DEFAULT_PAGE, After, First, connected, connection_of
 from api.graphql.outputs import output_kind, output_of
-from api.graphql.projections import Projection, graphql_error, invalid, selected
+from api.graphql.projections import Projection, selected
+from api.graphql.refusals import graphql_error, invalid
 from api.graphql.types import CashflowColumns, Summary, View, to_summary
 from api.storage.opened import Storage
 from api.storage.results import as_cashflows, result_columns
