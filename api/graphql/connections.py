@@ -19,17 +19,25 @@ class KeysetPageInfo:
     end_cursor: str | None = strawberry.field(description="Cursor of the last item, for `after` of the next page.")
 
 
+def made(name: str, text: str, fields: dict[str, tuple[Any, str]]) -> Any:
+    """A type of that name: each field with its type and description."""
+    body: dict[str, Any] = {"__annotations__": {key: kind for key, (kind, _) in fields.items()}, "__module__": __name__}
+    body |= {key: strawberry.field(description=about) for key, (_, about) in fields.items()}
+    return strawberry.type(type(name, (), body), description=text)
+
+
 def connection_of(name: str, node: Any) -> Any:
     """The connection of nodes of a type."""
-    edge = strawberry.type(
-        type(f"{name}Edge", (), {"__annotations__": {"cursor": str, "node": node}, "__module__": __name__}),
-        description=f"A {name.lower()} and its cursor.",
+    word = name.lower()
+    edge = made(
+        f"{name}Edge", f"A {word} and its cursor.", {"cursor": (str, "For `after`."), "node": (node, f"The {word}.")}
     )
-    body = {
-        "__annotations__": {"edges": list[edge], "nodes": list[node], "page_info": KeysetPageInfo},  # type: ignore[valid-type]
-        "__module__": __name__,
+    fields = {
+        "edges": (list[edge], f"The {word}s of the page with their cursors."),
+        "nodes": (list[node], f"The {word}s of the page."),
+        "page_info": (KeysetPageInfo, "Where the page begins and ends."),
     }
-    return strawberry.type(type(f"{name}Connection", (), body), description=f"A page of {name.lower()}s, newest first.")
+    return made(f"{name}Connection", f"A page of {word}s, newest first.", fields)
 
 
 def connected(kind: Any, page: Page[Any], view: Callable[[Any], Any], after: str | None) -> Any:

@@ -29,6 +29,8 @@ from engine.summary import summary_of
 
 Context = Info[Any, Any]
 Id = Annotated[strawberry.ID, strawberry.argument(description="The id.")]
+Version = Annotated[int | None, strawberry.argument(description="An earlier version; the current one by default.")]
+Before = Annotated[int | None, strawberry.argument(description="Only versions below this one.")]
 Names = Annotated[
     list[str] | None, strawberry.argument(description="Names of scenarios of the run; all of them by default.")
 ]
@@ -164,14 +166,14 @@ class StoredQuery:
 
     @strawberry.field(description="A stored scenario, at an earlier version if asked for.")
     @refusing
-    async def scenario(self, info: Context, id: Id, version: int | None = None) -> ScenarioVersion:
+    async def scenario(self, info: Context, id: Id, version: Version = None) -> ScenarioVersion:
         async with storage_of(info).database.read() as connection:
             return scenario_view(await get_scenario(connection, owner_of(info), id, version))
 
     @strawberry.field(description="The versions of a scenario, newest first.")
     @refusing
     async def scenario_history(
-        self, info: Context, id: Id, first: First = DEFAULT_PAGE, before: int | None = None
+        self, info: Context, id: Id, first: First = DEFAULT_PAGE, before: Before = None
     ) -> list[ScenarioVersion]:
         async with storage_of(info).database.read() as connection:
             found = await scenario_history(connection, owner_of(info), id, before=before, limit=first)

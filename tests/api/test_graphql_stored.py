@@ -18,7 +18,7 @@ PROGRESS = "subscription ($id: ID!) { run_progress(id: $id) { id state progress 
 
 @pytest.fixture
 def analyst(settings: Settings, request: pytest.FixtureRequest) -> dict[str, str]:
-    return bearer_of(settings, request.node.name)
+    return bearer_of(settings, request.node.nodeid[:200])
 
 
 def ask(client: Client, headers: dict[str, str], query: str, **variables: Any) -> dict[str, Any]:
@@ -106,10 +106,10 @@ def test_everything_that_rest_changes_can_be_changed(client: Client, analyst: di
     )["rename_tape"]
     assert renamed == {"name": "b", "version": 2}
     scenario = ask(
-        client, analyst, "mutation ($s: ScenarioInputInput!) { create_scenario(scenario: $s) { id version } }",
+        client, analyst, "mutation ($s: ScenarioBodyInput!) { create_scenario(scenario: $s) { id version } }",
         s={"name": "mild", "assumptions": ASSUMPTIONS},
     )["create_scenario"]  # fmt: skip
-    update = """mutation ($id: ID!, $s: ScenarioInputInput!, $v: Int) {
+    update = """mutation ($id: ID!, $s: ScenarioBodyInput!, $v: Int) {
         update_scenario(id: $id, scenario: $s, expected_version: $v) { version assumptions } }"""
     changed = {"name": "mild", "assumptions": {"severity": 0.5}}
     told = ask(client, analyst, update, id=scenario["id"], s=changed, v=1)["update_scenario"]
@@ -154,7 +154,7 @@ def test_what_somebody_else_owns_is_not_there(
         ("mutation ($id: ID!) { rename_tape(id: $id, name: \"x\") { id } }", run["tape_id"], {}),
         ("mutation ($id: ID!) { delete_tape(id: $id) }", run["tape_id"], {}),
         (
-            "mutation ($id: ID!, $s: ScenarioInputInput!) { update_scenario(id: $id, scenario: $s) { id } }",
+            "mutation ($id: ID!, $s: ScenarioBodyInput!) { update_scenario(id: $id, scenario: $s) { id } }",
             scenario,
             new,
         ),

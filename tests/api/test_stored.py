@@ -28,7 +28,7 @@ def bearer_of(settings: Settings, subject: str, role: str = "analyst") -> dict[s
 @pytest.fixture
 def analyst(settings: Settings, request: pytest.FixtureRequest) -> dict[str, str]:
     """An owner of this test's own, so that listings hold what it made."""
-    return bearer_of(settings, request.node.name)
+    return bearer_of(settings, request.node.nodeid[:200])
 
 
 @pytest.fixture
