@@ -33,7 +33,7 @@ def connection_of(name: str, node: Any) -> Any:
         f"{name}Edge", f"A {word} and its cursor.", {"cursor": (str, "For `after`."), "node": (node, f"The {word}.")}
     )
     fields = {
-        "edges": (list[edge], f"The {word}s of the page with their cursors."),
+        "edges": (list[edge], f"The {word}s of the page with their cursors."),  # type: ignore[valid-type]
         "nodes": (list[node], f"The {word}s of the page."),
         "page_info": (KeysetPageInfo, "Where the page begins and ends."),
     }
