@@ -9,7 +9,6 @@ from strawberry.extensions import (
     AddValidationRules,
     MaxAliasesLimiter,
     MaxTokensLimiter,
-    ParserCache,
     QueryDepthLimiter,
     SchemaExtension,
     ValidationCache,
@@ -17,6 +16,7 @@ from strawberry.extensions import (
 from strawberry.types import ExecutionContext
 
 from api import metrics
+from api.graphql.caches import CountedParserCache
 from api.graphql.inputs import config
 from api.graphql.mutations import Mutation
 from api.graphql.projections import ProjectionQuery
@@ -79,7 +79,7 @@ schema = CashflowSchema(
         NamedOperation,
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
         lambda: AddValidationRules(LIMITS),
-        lambda: ParserCache(maxsize=256),
+        lambda: CountedParserCache(maxsize=256),
         lambda: ValidationCache(maxsize=256),
     ],
 )

@@ -257,3 +257,18 @@ def test_a_scrape_adds_up_all_processes_of_the_service(several: str, tmp_path: P
         labels = {"method": "POST", "route": "/v1/projections", "status": "200"}
         assert value(text, "http_request_duration_seconds_count", **labels) == sent
         assert text.count("\nprocess_resident_memory_bytes{") == 2
+
+
+def test_a_query_parsed_before_is_a_hit(client: Client, bearer: dict[str, str]) -> None:
+    before = client.get("/metrics").text
+    for _ in range(3):
+        client.post("/graphql", json={"query": "{ onlyInThisTest: __typename }"}, headers=bearer).raise_for_status()
+    after = client.get("/metrics").text
+
+    def grown(outcome: str) -> float:
+        labels = {"cache": "graphql_queries", "outcome": outcome}
+        return value(after, "cashflow_cache_requests_total", **labels) - value(
+            before, "cashflow_cache_requests_total", **labels
+        )
+
+    assert (grown("miss"), grown("hit")) == (1, 2)
