@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from threading import Thread
-from typing import Literal
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server
@@ -135,15 +134,15 @@ def render(registry: CollectorRegistry) -> bytes:
     return generate_latest(registry)
 
 
-def expose(settings: Settings, kind: Literal["worker", "scheduler"], version: str) -> None:
-    """Serves the page of the processes that this one starts from now on, and its own, on WORKER_METRICS_PORT if set."""
+def expose_children(settings: Settings, version: str) -> None:
+    """Serves the page of the worker processes that this one starts from now on, on WORKER_METRICS_PORT if it is set."""
     if settings.worker_metrics_port is None:
         return
     base = Path(settings.prometheus_multiproc_dir or settings.state_dir)
-    prepare((base / f"metrics-{kind}-{settings.worker_metrics_port}").resolve())
+    prepare((base / f"metrics-worker-{settings.worker_metrics_port}").resolve())
     serve_worker_metrics(settings.worker_metrics_port, version)
 
 
 def serve_worker_metrics(port: int, version: str, address: str = "0.0.0.0") -> tuple[WSGIServer, Thread]:
-    """The server of the page on a port of its own, and the thread that it runs in."""
+    """The server of the page, of this process or of its children, on a port of its own, and the thread it runs in."""
     return start_http_server(port, addr=address, registry=page_registry(version))

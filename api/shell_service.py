@@ -3,15 +3,20 @@
 import asyncio
 import signal
 from contextlib import suppress
+from importlib.metadata import version
 
 import click
 
+from api import sentry
+from api.exposition import expose_children, serve_worker_metrics
 from api.jobs.schedule import Scheduler
 from api.jobs.supervisor import supervise
 from api.logging import configure
 from api.settings import Settings
 from api.storage.database import Database
 from api.storage.opened import Storage
+
+DISTRIBUTION = "credit-cashflow-engine"
 
 
 @click.command()
@@ -35,7 +40,9 @@ def migrate(revision: str) -> None:
 @click.option("--processes", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 def worker(processes: int) -> None:
     """Work on runs until Ctrl-C; each process works on WORKER_CONCURRENCY shards at a time."""
-    configure(Settings.from_env())
+    settings = Settings.from_env()
+    configure(settings)
+    expose_children(settings, version(DISTRIBUTION))
     supervise(processes)
 
 
@@ -44,6 +51,9 @@ def scheduler() -> None:
     """See to what happens by the clock until Ctrl-C; of several schedulers one leads."""
     settings = Settings.from_env()
     configure(settings)
+    sentry.start(settings, "scheduler", version(DISTRIBUTION))
+    if settings.worker_metrics_port is not None:
+        serve_worker_metrics(settings.worker_metrics_port, version(DISTRIBUTION))
 
     async def work() -> None:
         async with Storage(settings).opened() as storage:

@@ -20,6 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import engine
 from api import metrics
+from api.correlation import correlated
 from api.jobs.bridge import Bridge
 from api.jobs.sums import Sums
 from api.settings import Settings
@@ -81,7 +82,8 @@ class Performer:
                 return False
             if lease is None:
                 return False
-            fold = self.work(lease)
+            with correlated(lease.correlation_id, run_id=lease.run_id):
+                fold = self.work(lease)
             if fold is None or self.stopping.is_set():
                 return True
             # The last shard is done: who finished it folds at once.
@@ -92,7 +94,7 @@ class Performer:
         holding = Holding(lease, self.lease_seconds, self.stopping)
         self.bridge.start(self.renew(holding))
         begun, outcome = time.perf_counter(), "failed"
-        log = {"run_id": lease.run_id, "shard": lease.number, "attempt": lease.attempts}
+        log = {"shard": lease.number, "attempt": lease.attempts}
         try:
             if lease.is_fold:
                 self.fold(holding)

@@ -7,7 +7,6 @@ import threading
 from importlib.metadata import version
 
 from api import sentry
-from api.exposition import serve_worker_metrics
 from api.jobs.worker import Worker
 from api.logging import configure
 from api.settings import Settings
@@ -28,8 +27,6 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     reports = sentry.start(settings, "worker", version("credit-cashflow-engine"))
-    if settings.worker_metrics_port is not None:
-        serve_worker_metrics(settings.worker_metrics_port, version("credit-cashflow-engine"))
     logging.getLogger("api.jobs").info("worker starts", extra={"reports": reports})
     worker = Worker(settings)
     worker.start()

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from api import metrics
 from api.jobs.broker import Doorbell, doorbell, ring
 from api.jobs.webhooks import check_url
 from api.jobs.worker import Worker
@@ -19,6 +20,7 @@ from api.storage.opened import Storage
 from api.storage.pages import Page
 from api.storage.results import ScenarioColumns
 from api.storage.rows import Run, RunRequest
+from api.storage.tables import STATES
 
 logger = logging.getLogger("api.jobs")
 PROGRESS_SECONDS = 0.5
@@ -122,6 +124,10 @@ class Jobs:
         async with self.storage.database.read() as connection:
             alive = await leadership.alive(connection)
             counts = await leadership.counts(connection)
+        # Told by whoever is scraped, at each scrape: a worker that leads no more would go on telling old numbers.
+        metrics.set_workers(len(alive))
+        metrics.set_runs({state: counts.get(state, 0) for state in STATES})
+        metrics.set_queue_depth("shards", counts["shards_waiting"])
         return {"alive": len(alive), "concurrency": sum(each.concurrency for each in alive), **counts}
 
     def wake(self, run_id: str) -> None:

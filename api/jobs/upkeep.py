@@ -20,7 +20,6 @@ from api.settings import Settings
 from api.storage import leadership, shards
 from api.storage.database import Database, now
 from api.storage.leadership import Worker
-from api.storage.tables import STATES
 
 logger = logging.getLogger("api.jobs")
 ROUND_SECONDS = 1.0
@@ -76,11 +75,6 @@ class Upkeep:
         async with self.database.write() as connection:
             for run_id in await shards.bury(connection):
                 logger.error("run is dead: its workers were lost", extra={"run_id": run_id})
-        async with self.database.read() as connection:
-            metrics.set_workers(len(await leadership.alive(connection)))
-            counts = await leadership.counts(connection)
-        metrics.set_runs({state: counts.get(state, 0) for state in STATES})
-        metrics.set_queue_depth("shards", counts["shards_waiting"])
         if self.deliveries is None or self.deliveries.done():
             self.deliveries = asyncio.create_task(webhooks.deliver_due(self.database, self.settings))
         if self.send is not None:

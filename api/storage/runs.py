@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import engine
 from api import metrics
+from api.correlation import correlation_id
 from api.storage.database import Database, new_id, now
 from api.storage.errors import BadRequest, Conflict, NotFound
 from api.storage.objects import ObjectStore
@@ -95,6 +96,7 @@ async def insert_run(
             id=run_id, owner=owner, tape_id=tape.id, state="queued", version=1,
             request=msgspec.json.encode(request).decode(), scenarios=msgspec.json.encode(scenarios).decode(),
             shards=len(shards), loan_months_total=tape.loan_months * len(scenarios), created_at=now(),
+            correlation_id=correlation_id(),
         )
     )  # fmt: skip
     fold = Shard(len(shards), 0, 0, 0, len(scenarios), 0)
@@ -273,6 +275,7 @@ async def finish(
 
 def run_of(row: Row[tuple[object, ...]], loan_months_done: int | None = None) -> Run:
     values = dict(row._mapping)
+    values.pop("correlation_id")  # for the log of whoever works on it
     done = values["loan_months_done"] if loan_months_done is None else loan_months_done
     return Run(
         **values

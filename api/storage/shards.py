@@ -48,6 +48,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     request: RunRequest
     scenarios: list[engine.Scenario]
     object_key: str
+    correlation_id: str | None
 
 
 def moment(connection: AsyncConnection, seconds: float = 0.0) -> ColumnElement[datetime]:
@@ -97,6 +98,7 @@ async def take(
         scenario_stop=taken.scenario_stop, loan_months=taken.loan_months, is_fold=number == run.shards,
         request=msgspec.json.decode(run.request, type=RunRequest),
         scenarios=msgspec.json.decode(run.scenarios, type=list[engine.Scenario]), object_key=run.object_key,
+        correlation_id=run.correlation_id,
     )  # fmt: skip
 
 

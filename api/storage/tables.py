@@ -126,7 +126,8 @@ scenario_versions = Table(
 )
 
 # request: JSON of rows.RunRequest as accepted. scenarios: JSON of [engine.Scenario], pinned at acceptance.
-# error: JSON of rows.RunError; groups: JSON of the names along the rows of its columns.
+# error: JSON of rows.RunError; groups: JSON of the names along the rows of its columns. correlation_id: of the request
+# it came with (api/correlation.py), for the log of whoever works on it.
 runs = Table(
     "runs",
     metadata,
@@ -145,6 +146,7 @@ runs = Table(
     Column("opening_balance", Float),
     Column("periods", Integer),
     Column("groups", Text),
+    Column("correlation_id", String(128)),
     time_column("created_at"),
     time_column("started_at", nullable=True),
     time_column("finished_at", nullable=True),
