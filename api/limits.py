@@ -29,9 +29,9 @@ def months(request: engine.ProjectionRequest) -> int:
     else:
         term = longest(tape.columns.remaining_term) if tape.columns is not None else 1
     assumptions = [request.assumptions, *(s.assumptions for s in request.scenarios or [] if s.assumptions)]
-    lags = [a.lag for a in assumptions]
-    lags += [group.lag for a in assumptions for group in (a.groups or {}).values()]
-    lags += [rule.assumptions.lag for a in assumptions for rule in a.rules or []]
+    lags = [a.last_flow for a in assumptions]
+    lags += [group.last_flow for a in assumptions for group in (a.groups or {}).values()]
+    lags += [rule.assumptions.last_flow for a in assumptions for rule in a.rules or []]
     total = term + max(0, max(lags))
     return total if request.periods is None else min(total, max(request.periods, 1))
 

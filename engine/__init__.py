@@ -11,6 +11,7 @@ from engine.assumptions import PRESETS, Assumptions, Condition, Conventions, Rul
 from engine.cashflows import Cashflows
 from engine.composed_curves import Burnout, Scaled, Seasonal, Timing
 from engine.curves import Abs, Cdr, Cpr, Hep, Mdr, Mhp, Psa, Sda, Smm, Vector
+from engine.delinquency import Delinquency
 from engine.errors import AssumptionError, EngineError, InvalidInput, Problem, TapeError, TapeFileError
 from engine.fields import DEFAULT_FIELDS, FIELD_NAMES, FIELDS, Field
 from engine.layout_options import LayoutTape
@@ -28,12 +29,12 @@ from engine.tape_files import iter_tape, read_tape
 
 __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
-    "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "EngineError", "Field", "FlatRate",
-    "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp", "MonthlyRates",
-    "ParallelShock", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa", "ReadReport", "RowProblems",
-    "Rule", "Scaled", "Scenario", "Sda", "Seasonal", "SeverityVector", "Smm", "Summary", "Tape", "TapeError",
-    "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile",
-    "project", "project_batches", "read_tape", "summarize", "transitions",
+    "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "Delinquency", "EngineError",
+    "Field", "FlatRate", "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp",
+    "MonthlyRates", "ParallelShock", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa", "ReadReport",
+    "RowProblems", "Rule", "Scaled", "Scenario", "Sda", "Seasonal", "SeverityVector", "Smm", "Summary", "Tape",
+    "TapeError", "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates", "day_count", "iter_tape",
+    "profile", "project", "project_batches", "read_tape", "summarize", "transitions",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.

@@ -14,6 +14,7 @@ from engine.composed_curves import (
     misplaced,
 )
 from engine.curves import UNIT_RANGE, out_of_range
+from engine.delinquency import Delinquency
 from engine.errors import Problem
 from engine.rates import RatePath
 from engine.severity import Severity
@@ -73,18 +74,19 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the borrowers and the servicer are assumed to do.
 
-    burnout: how prepayment falls as borrowers leave. severity: share of the defaulted balance that is lost, a decimal,
-    or an object that gives it by month or by the property. recovery_lag: months from default to liquidation.
-    recovery_stages: shares of the defaulted balance that are liquidated 0, 1, 2 .. months after default, in place of
-    recovery_lag. rules: assumptions for the loans that meet the conditions of the
-    first rule that fits, in place of these; curves by coupon and age bucket, for example. groups: assumptions for the
-    loans that no rule fits and whose `group` is the key; a key that no loan has is no error, since one batch of a tape
-    may lack a group that another has. rates: the path of each index that floating loans name; a scenario takes those it
-    does not state from the request's assumptions.
+    delinquency: roll rates in place of a default curve. burnout: how prepayment falls as borrowers leave. severity:
+    share of the defaulted balance that is lost, a decimal, or an object that gives it by month or by the property.
+    recovery_lag: months from default to liquidation. recovery_stages: shares of the defaulted balance that are
+    liquidated 0, 1, 2 .. months after default, in place of recovery_lag. rules: assumptions for the loans that meet
+    the conditions of the first rule that fits, in place of these; curves by coupon and age bucket, for example.
+    groups: assumptions for the loans that no rule fits and whose `group` is the key; a key that no loan has is no
+    error, since one batch of a tape may lack a group that another has. rates: the path of each index that floating
+    loans name; a scenario takes those it does not state from the request's assumptions.
     """
 
     prepayment: PrepaymentCurve | None = None
     default: DefaultCurve | None = None
+    delinquency: Delinquency | None = None
     burnout: Burnout | None = None
     severity: float | Severity = 0.0
     recovery_lag: int = 0
@@ -110,6 +112,8 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if self.default is not None:
             found += self.default.problems(f"{path}.default")
             found += misplaced(f"{path}.default", self.default, DEFAULT_UNITS)
+        if self.delinquency is not None:
+            found += self.delinquency_problems(self.delinquency, path)
         if self.burnout is not None:
             found += self.burnout.problems(f"{path}.burnout")
         if isinstance(self.default, Timing) and self.default.measure == "loss":
@@ -126,6 +130,15 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             found += inner_problems(assumptions, f"{path}.groups[{group!r}]", "group")
         return found
 
+    def delinquency_problems(self, delinquency: Delinquency, path: str) -> list[Problem]:
+        found = delinquency.problems(f"{path}.delinquency")
+        if self.default is not None:
+            found.append(Problem(f"{path}.default", "is beside delinquency; expected one of them"))
+        if self.advancing != "none":
+            message = f"is {self.advancing!r}; expected 'none' with delinquency, whose late loans owe what they missed"
+            found.append(Problem(f"{path}.advancing", message))
+        return found
+
     @property
     def stages(self) -> list[float]:
         """The share of a defaulted balance that is liquidated 0, 1, 2 .. months after default."""
@@ -138,6 +151,13 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         """Months from default to the last liquidation."""
         stages = self.stages
         return max((j for j, share in enumerate(stages) if share > 0), default=0)
+
+    @property
+    def last_flow(self) -> int:
+        """Months after the last payment of the contract in which something can still come in."""
+        if self.delinquency is not None:
+            return self.lag + self.delinquency.buckets
+        return 0 if self.default is None else self.lag
 
     def stage_problems(self, path: str) -> list[Problem]:
         if self.recovery_stages is None:

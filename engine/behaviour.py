@@ -111,7 +111,7 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
     conventions = conventions_of(request.conventions)
     segments = segments_of(bases_of(request), loans)
     every = [each for row in segments.sets for each in row]
-    longest_lag = max((each.lag for each in every if each.default is not None), default=0)
+    longest_lag = max((each.last_flow for each in every), default=0)
     curves: list[Curve] = [curve for each in every for curve in (each.prepayment, each.default) if curve is not None]
     by_age = any("age" in curve.reads for curve in curves)
     tables = tables_of(request, conventions, loans, longest_lag, curves)
@@ -222,11 +222,11 @@ def loss_rule(each: Assumptions, conventions: Conventions, tables: Tables, insur
     partial = conventions.advance_share < 1 or conventions.advance_months is not None
     scalar = isinstance(each.severity, float | int)
     general = (
-        after or recoups or partial or insured or not scalar or each.recovery_stages is not None
-        or conventions.loss_timing == "default"
+        after or recoups or partial or insured or not scalar or conventions.loss_timing == "default"
+        or each.recovery_stages is not None or each.delinquency is not None
     )  # fmt: skip
     if not general:
-        return (0,) * 14
+        return (0,) * 16
     shares = np.asarray(each.stages[: each.lag + 1], dtype=np.float64)
     remaining = np.append(np.cumsum(shares[:0:-1])[::-1], 0.0)
     # A cohort that is still there j months on missed its first payment j + 1 months ago, or j if it paid that month.
@@ -239,9 +239,14 @@ def loss_rule(each: Assumptions, conventions: Conventions, tables: Tables, insur
         severity = each.severity.by_month(tables.months)
     else:
         severity += each.severity
+    late = 0 if each.delinquency is None else each.delinquency.buckets
+    if late and after:
+        message = f"is {conventions.default_base!r}; expected 'opening' with delinquency, whose defaults are late loans"
+        raise AssumptionError([Problem("conventions.default_base", message)])
     by_liquidation = isinstance(each.severity, SeverityVector) and each.severity.month == "liquidation"
     return (
-        1, after, conventions.loss_timing == "default", by_liquidation, insured, recoups, tables.keep(shares),
+        1, after, conventions.loss_timing == "default", by_liquidation, insured, recoups, late,
+        0 if each.delinquency is None else tables.keep(each.delinquency.table()), tables.keep(shares),
         tables.keep(remaining), tables.keep(remaining * is_advanced * conventions.advance_share),
         tables.keep(severity), proceeds_at, months, conventions.advance_share, minimum,
     )  # fmt: skip

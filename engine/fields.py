@@ -21,7 +21,12 @@ class Field(msgspec.Struct, frozen=True):
 
 
 FIELDS: tuple[Field, ...] = (
-    Field("balance", "stock", "currency", "Performing balance at the end of the period."),
+    Field(
+        "balance",
+        "stock",
+        "currency",
+        "Performing balance at the end of the period; with delinquency, what is late too.",
+    ),
     Field("interest", "flow", "currency", "Interest passed on, before the servicing fee, advances included."),
     Field("scheduled_principal", "flow", "currency", "Scheduled principal, balloons and principal advances included."),
     Field("prepayment", "flow", "currency", "Voluntary prepayment of principal."),
@@ -41,6 +46,10 @@ FIELDS: tuple[Field, ...] = (
     Field("liquidation", "flow", "currency", "Defaulted balance liquidated in the period: recovery and loss."),
     Field("mortgage_insurance", "flow", "currency", "Part of recovery that mortgage insurance pays."),
     Field("recouped_advances", "flow", "currency", "Part of loss: interest advanced that the servicer takes back."),
+    Field("delinquent_30", "stock", "currency", "Part of balance one payment behind, at the end of the period."),
+    Field("delinquent_60", "stock", "currency", "Part of balance two payments behind."),
+    Field("delinquent_90", "stock", "currency", "Part of balance three payments behind."),
+    Field("delinquent_120", "stock", "currency", "Part of balance four payments behind."),
 )
 
 FIELD_NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)

@@ -37,7 +37,8 @@ cdef extern from "contract.h" nogil:
 cdef enum:
     BALANCE, INTEREST, SCHEDULED_PRINCIPAL, PREPAYMENT, DEFAULT, RECOVERY, LOSS, SERVICING_FEE, NET_INTEREST
     PRINCIPAL, CASHFLOW, FORECLOSURE, EXPECTED_INTEREST, LOST_INTEREST, EXPECTED_PRINCIPAL, ADVANCED_INTEREST
-    ADVANCED_PRINCIPAL, LIQUIDATION, MORTGAGE_INSURANCE, RECOUPED_ADVANCES, N_FIELDS
+    ADVANCED_PRINCIPAL, LIQUIDATION, MORTGAGE_INSURANCE, RECOUPED_ADVANCES, DELINQUENT_30
+    DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, N_FIELDS
 
 LANES_A_VECTOR = LANES
 VECTOR_ROWS = 7
@@ -46,7 +47,7 @@ FIELD_ORDER = (
     "balance", "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "servicing_fee",
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest",
     "expected_principal", "advanced_interest", "advanced_principal", "liquidation",
-    "mortgage_insurance", "recouped_advances",
+    "mortgage_insurance", "recouped_advances", "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
 )
 
 cdef enum:
@@ -88,6 +89,8 @@ cdef packed struct Rules:
     int by_liquidation
     int insured
     int recoups
+    int late
+    long roll_at
     long stages_at
     long remaining_at
     long advanced_at
@@ -101,7 +104,8 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prep
                   ("default_at", "i8"), ("prepayment_stride", "i8"), ("default_stride", "i8"),
                   ("burnout_floor", "f8"), ("burnout_slope", "f8"), ("stop", "i4"), ("fee_on_total", "i4"), ("prepayment_base", "i4"),
                   ("on_survivors", "i4"), ("general", "i4"), ("after", "i4"), ("loss_at_default", "i4"),
-                  ("by_liquidation", "i4"), ("insured", "i4"), ("recoups", "i4"), ("stages_at", "i8"),
+                  ("by_liquidation", "i4"), ("insured", "i4"), ("recoups", "i4"), ("late", "i4"), ("roll_at", "i8"),
+                  ("stages_at", "i8"),
                   ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"),
                   ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8")])
 
@@ -109,6 +113,7 @@ include "prepare.pxi"
 include "behaviour.pxi"
 include "emit.pxi"
 include "loss.pxi"
+include "delinquent.pxi"
 
 
 cdef simd_void add(double *out, const double *x, long n) noexcept nogil:
@@ -224,6 +229,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, const 
                           w.fees if with_fee else NULL, NULL, NULL)
             c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
             c.losses, c.rates = &l, &rates[0]
+            w.b.late = l.late
             before = NULL
             for s in range(rule.shape[0]):
                 now = &rule[s, k]
@@ -236,7 +242,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, const 
                     memset(w.capped, 0, n * sizeof(double))
                     contract_sums(&run, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
                     before = now
-                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, months + 2, w.b)
                 emit(now, c, w.b, m, w.scratch, row)
                 for f in range(N_FIELDS):
                     if slot[f] >= 0:
@@ -276,7 +282,8 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, const
                 k = runs[r, RUN_SET]
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS]
-                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, w.b)
+                w.b.late = l.late
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, months + 2, w.b)
                 for v in range(run.vectors):
                     contract_lanes(&run, v, m, w.lanes, n)
                     for i in range(LANES):

@@ -8,6 +8,7 @@ cdef struct Behaviour:
     double *kept
     double *prepaid
     double *paying
+    double *late  # (payments missed, months + 2), of loans with roll rates (ext/delinquent.pxi)
 
 
 cdef double burnt_out(const Rules *rules, double smm, double alive) noexcept nogil:
@@ -20,14 +21,20 @@ cdef double burnt_out(const Rules *rules, double smm, double alive) noexcept nog
     return -expm1((log1p(-gone) if gone < 0.5 else log((1 - by) + by * exp(stays))) / 12)
 
 
-cdef void behave(const Rules *rules, const double *rates, long age, long term, long months,
+cdef void behave(const Rules *rules, const double *rates, long age, long term, long months, long stride,
                  Behaviour b) noexcept nogil:
-    """OUT b: what all loans of a run share, months 0 .. months. rates: of all curves, where the rules say."""
+    """OUT b: what all loans of a run share, months 0 .. months. rates: of all curves, where the rules say.
+
+    stride: of the rows of b.late.
+    """
     cdef long t, lag = rules.lag, stop = term - lag if rules.stop else months
     cdef double s, m, left, alive = 1
     cdef const double *prepay = rates + rules.prepayment_at + age * rules.prepayment_stride
     cdef const double *fail = rates + rules.default_at + age * rules.default_stride
     cdef bint burns = rules.burnout_floor < 1
+    if rules.late:
+        behave_late(rules, rates, age, months, stride, b)
+        return
     b.alive[0] = 1
     b.default[0] = b.kept[0] = b.prepaid[0] = b.paying[0] = 0
     for t in range(1, months + 1):

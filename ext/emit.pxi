@@ -27,12 +27,29 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     Rows are closed under what they are made of (engine/projection.py). scratch: two arrays of months + 1.
     """
     cdef long t
+    if rules.late:
+        emit_late(rules, c, b, months, scratch, scratch + months + 1, row)
+    else:
+        emit_paths(rules, c, b, months, scratch, scratch + months + 1, row)
+    if row[NET_INTEREST] != NULL:
+        for t in range(months):
+            row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
+    if row[PRINCIPAL] != NULL:
+        for t in range(months):
+            row[PRINCIPAL][t] = row[SCHEDULED_PRINCIPAL][t] + row[PREPAYMENT][t] + row[RECOVERY][t]
+    if row[CASHFLOW] != NULL:
+        for t in range(months):
+            row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t]
+
+
+cdef simd_void emit_paths(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
+                          double *defaulted, double **row) noexcept nogil:
+    """OUT the fields that are not sums of others, for loans that pay or default."""
+    cdef long t
     cdef bint amortises = rules.advancing == ADVANCE_ALL
     cdef double *out
     cdef const double *base
     cdef double newly = c.rates[rules.remaining_at] if rules.after else 0  # paid this month before they defaulted
-    cdef double *defaults = scratch
-    cdef double *defaulted = scratch + months + 1
     if row[BALANCE] != NULL:
         out = row[BALANCE]
         for t in range(1, months + 1):
@@ -71,15 +88,9 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
             memset(row[RECOUPED_ADVANCES], 0, months * sizeof(double))
     emit_foreclosure(rules, c, b, months, defaults, row[FORECLOSURE])
     emit_interest(rules, c, b, months, defaults, defaulted, row)
-    if row[NET_INTEREST] != NULL:
-        for t in range(months):
-            row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
-    if row[PRINCIPAL] != NULL:
-        for t in range(months):
-            row[PRINCIPAL][t] = row[SCHEDULED_PRINCIPAL][t] + row[PREPAYMENT][t] + row[RECOVERY][t]
-    if row[CASHFLOW] != NULL:
-        for t in range(months):
-            row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t]
+    for t in range(DELINQUENT_30, DELINQUENT_120 + 1):
+        if row[t] != NULL:
+            memset(row[t], 0, months * sizeof(double))
 
 
 cdef simd_void emit_liquidation(const Rules *rules, Contract c, Behaviour b, long months,
@@ -125,8 +136,10 @@ cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, lon
         for t in range(1, months + 1):
             out[t - 1] = c.balance[t] * b.foreclosure[t]
     else:
-        for t in range(1, months + 1):
-            defaults[t] = c.balance[t - 1 + rules.after] * b.default[t]
+        for t in range(rules.late + 1):
+            defaults[t] = 0
+        for t in range(rules.late + 1, months + 1):
+            defaults[t] = c.balance[t - 1 + rules.after - rules.late] * b.default[t]
         held(rules, c.rates + rules.remaining_at, defaults + 1, out, months - 1)
     if rules.loss_at_default:
         book_early(rules, c, b, months, out)
@@ -144,9 +157,10 @@ cdef simd_void on_defaulted(const Rules *rules, const double *weights, const dou
         for t in range(months + 1):
             out[t] = per_month[t] * out[t]
         return
-    defaults[0] = 0
-    for t in range(1, months + 1):
-        defaults[t] = per_month[t - 1 + rules.after] * b.default[t]
+    for t in range(rules.late + 1):
+        defaults[t] = 0
+    for t in range(rules.late + 1, months + 1):
+        defaults[t] = per_month[t - 1 + rules.after - rules.late] * b.default[t]
     held(rules, weights, defaults, out, months)
 
 

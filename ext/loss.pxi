@@ -5,6 +5,10 @@ the liquidation, whatever the scenario's rates. What is linear in the balance is
 (a cap, a property, insurance, an advance that the proceeds must cover) loan by loan.
 """
 
+cdef enum:
+    MOST_LATE = 4  # payments missed in the last bucket at most
+
+
 cdef struct Losses:
     # stages: how many; lag[k]: months from default to stage k; share[k]: of the defaulted balance. loss, claim, recoup:
     # stages x n, entry k n + t is for liquidation in month t. lanes: LANES rows of n; the others are rows of n.
@@ -20,11 +24,12 @@ cdef struct Losses:
     double *paid
     double *at_liquidation
     double *spare
+    double *late  # rows of n, by payments missed
     double *memory
 
 
 cdef int allocate_losses(Losses *l, long stages, long n) noexcept nogil:
-    l.memory = <double *>calloc(2 * stages + (3 * stages + LANES + 5) * n, sizeof(double))
+    l.memory = <double *>calloc(2 * stages + (3 * stages + LANES + 5 + MOST_LATE + 1) * n, sizeof(double))
     if l.memory == NULL:
         return 0
     l.n = n
@@ -37,6 +42,7 @@ cdef int allocate_losses(Losses *l, long stages, long n) noexcept nogil:
     l.paid = l.interest + n
     l.at_liquidation = l.paid + n
     l.spare = l.at_liquidation + n
+    l.late = l.spare + 2 * n
     return 1
 
 
@@ -44,7 +50,7 @@ cdef bint same_losses(const Rules *one, const Rules *other) noexcept nogil:
     return (one.general == other.general and one.stages_at == other.stages_at and one.lag == other.lag
             and one.severity_at == other.severity_at and one.by_liquidation == other.by_liquidation
             and one.proceeds_at == other.proceeds_at and one.minimum == other.minimum
-            and one.insured == other.insured and one.recoups == other.recoups and one.after == other.after
+            and one.insured == other.insured and one.recoups == other.recoups and one.after == other.after and one.late == other.late
             and one.advance_share == other.advance_share and one.advance_months == other.advance_months
             and one.advancing == other.advancing)
 
@@ -74,7 +80,7 @@ cdef void add_losses(const Rules *rules, const double *rates, const double *a, c
 
     interest: due on a(t). value: of the property at the cut-off. coverage: of mortgage insurance, a share.
     """
-    cdef long k, j, d, t, upto, o = rules.after
+    cdef long k, j, d, t, upto, o = rules.after - rules.late
     cdef double owed, left, lost, claim, advanced
     cdef bint amortises = rules.advancing == ADVANCE_ALL
     if rules.recoups:
@@ -83,7 +89,7 @@ cdef void add_losses(const Rules *rules, const double *rates, const double *a, c
             l.paid[t] = l.paid[t - 1] + interest[t - 1]
     for k in range(l.stages):
         j = <long>l.lag[k]
-        for t in range(j + 1, months + 1):
+        for t in range(j + 1 + rules.late, months + 1):
             d = t - j
             owed = a[d - 1 + o]
             left = a[t - 1] if amortises and j > 0 else owed
@@ -118,7 +124,7 @@ cdef void add_losses(const Rules *rules, const double *rates, const double *a, c
 cdef void emit_losses(const Rules *rules, Contract c, Behaviour b, long months, double **row) noexcept nogil:
     """OUT liquidation, loss, recovery and what they are made of, stage by stage."""
     cdef Losses *l = c.losses
-    cdef long k, j, t, o = rules.after
+    cdef long k, j, t, o = rules.after - rules.late
     cdef double share, base, lost
     cdef bint amortises = rules.advancing == ADVANCE_ALL
     cdef double *liquidation = row[LIQUIDATION]
@@ -132,7 +138,7 @@ cdef void emit_losses(const Rules *rules, Contract c, Behaviour b, long months, 
         memset(row[RECOUPED_ADVANCES], 0, months * sizeof(double))
     for k in range(l.stages):
         j = <long>l.lag[k]
-        for t in range(j + 1, months + 1):
+        for t in range(j + 1 + rules.late, months + 1):
             share = l.share[k] * b.default[t - j]
             base = share * (c.balance[t - 1] if amortises and j > 0 else c.balance[t - j - 1 + o])
             if liquidation != NULL:
@@ -160,7 +166,7 @@ cdef void book_early(const Rules *rules, Contract c, Behaviour b, long months, d
     cdef double lost
     for k in range(l.stages):
         j = <long>l.lag[k]
-        for t in range(j + 1, months + 1):
+        for t in range(j + 1 + rules.late, months + 1):
             lost = l.share[k] * b.default[t - j] * l.loss[k * l.n + t]
             for at in range(t - j, t):
                 out[at - 1] -= lost

@@ -18,6 +18,7 @@ FIELDS = [
     "balance", "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "servicing_fee",
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest", "expected_principal",
     "advanced_interest", "advanced_principal", "liquidation", "mortgage_insurance", "recouped_advances",
+    "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
 ]  # fmt: skip
 
 
@@ -203,6 +204,7 @@ def proceeds(assumptions: Assumptions, value: float, month: int) -> float:
     return value * (1 - severity.liquidation_cost)
 
 
+DELINQUENT = ("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120")
 LIQUIDATED = ("liquidation", "loss", "mortgage_insurance", "recouped_advances")
 
 
@@ -352,6 +354,7 @@ def project_loan(
             "liquidation": liquidated["liquidation"],
             "mortgage_insurance": liquidated["mortgage_insurance"],
             "recouped_advances": liquidated["recouped_advances"],
+            **dict.fromkeys(DELINQUENT, 0.0),  # tests/reference_late.py has those of loans that fall behind
         }
         row["net_interest"] = row["interest"] - row["servicing_fee"]
         row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))

@@ -240,6 +240,9 @@ HARD = engine.Assumptions(
 )
 
 
+LATE = engine.Assumptions(delinquency=engine.Delinquency(roll=[0.02, 0.4, 0.5, 0.6, 0.7], cure=[0.3, 0.2, 0.1, 0.1]))
+
+
 @pytest.mark.parametrize("level", ["pool", "group", "loan"])
 def test_every_number_of_threads_gives_the_same_bits(level: str) -> None:
     tape = many(3_000 if level == "loan" else 40_000)
@@ -330,7 +333,8 @@ def test_fields_of_the_kernel_are_those_declared() -> None:
 def test_every_field_is_a_column_and_an_attribute(name: str) -> None:
     loan = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120, servicing_fee=0.0025, mortgage_insurance=0.1)
     recouping = engine.Conventions(recoup="at_liquidation")
-    flows = engine.project(request([loan], HARD, fields=[name], conventions=recouping))
+    assumed = LATE if name.startswith("delinquent") else HARD
+    flows = engine.project(request([loan], assumed, fields=[name], conventions=recouping))
     assert flows[name].dtype == np.float64
     assert flows[name] is getattr(flows, name)
     assert flows[name].any(), "the field is zero in a projection that has every kind of flow"

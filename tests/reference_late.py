@@ -1,0 +1,111 @@
+"""The reference for loans that fall behind: one loan, its share in each bucket, one month at a time."""
+
+import datetime
+import math
+
+from engine import Assumptions, Conventions, Loan
+from tests.reference import (
+    FIELDS,
+    LIQUIDATED,
+    Cohort,
+    Columns,
+    add_up,
+    age_of,
+    burnt_out,
+    calendar_month,
+    rate_of,
+    schedule,
+)  # fmt: skip
+
+
+def project_late_loan(
+    loan: Loan,
+    assumptions: Assumptions,
+    conventions: Conventions,
+    periods: int,
+    cutoff: datetime.date | None = None,
+) -> Columns:
+    """Every field of one loan whose assumptions have roll rates."""
+    rolls = assumptions.delinquency
+    assert rolls is not None
+    most, lag, stages = rolls.buckets, assumptions.lag, assumptions.stages
+    share = schedule(loan) + [0.0] * (periods + lag + most + 2)
+    rate, fee = loan.annual_rate / 12, loan.servicing_fee / 12
+
+    def scheduled(month: int) -> float:
+        return loan.balance * share[month]
+
+    current, late = 1.0, [0.0] * (most + 1)  # late[k]: k payments missed
+    cohorts: list[Cohort] = []
+    out: Columns = {name: [] for name in FIELDS}
+    for i in range(1, periods + 1):
+        due = scheduled(i - 1) - scheduled(i)
+        smm = rate_of(assumptions.prepayment, i, age_of(loan) + i, calendar_month(cutoff, i))
+        smm = burnt_out(assumptions, smm, current + sum(late))
+        pays = 1 - rolls.roll[0]
+        smm = min(smm, pays) if conventions.prepayment_base == "gross" else smm * pays
+        prepays_first = conventions.prepayment_base == "opening_net_of_defaults"
+        principal = [current * (pays - smm if prepays_first else pays) * due]
+        interest = [
+            current * (pays - smm if conventions.interest_base == "survivors" else pays) * scheduled(i - 1) * rate
+        ]
+        next_current, next_late = [current * (pays - smm)], [0.0] * (most + 2)
+        next_late[1] += current * rolls.roll[0]
+        fees = [current * scheduled(i - 1) * fee]
+        for k in range(1, most + 1):
+            if i - 1 - k < 0 or not late[k]:
+                continue
+            missed = [scheduled(month - 1) * rate for month in range(i - k, i + 1)]  # interest of each month missed
+            cured, stays = rolls.cure[k - 1] * late[k], max(1 - rolls.roll[k] - rolls.cure[k - 1], 0.0) * late[k]
+            principal += [
+                cured * (scheduled(i - 1 - k) - scheduled(i)), stays * (scheduled(i - 1 - k) - scheduled(i - k))
+            ]  # fmt: skip
+            interest += [cured * math.fsum(missed), stays * missed[0]]
+            fees.append(late[k] * scheduled(i - 1 - k) * fee)
+            next_current.append(cured)
+            next_late[k] += stays
+            next_late[k + 1] += rolls.roll[k] * late[k]
+        defaulting = next_late[most + 1]
+        new = defaulting * scheduled(i - 1 - most) if defaulting else 0.0
+        foreclosed = math.fsum(cohort.left(i - 1) * cohort.new for cohort in cohorts)
+        cohorts = [cohort for cohort in cohorts if i <= cohort.month + lag]
+        newest = Cohort(loan, assumptions, conventions, share, stages, i, new)
+        newest.first = i - most  # it owes what the schedule had when it stopped paying
+        cohorts += [newest] if new else []
+        ended = [cohort.liquidated(i) for cohort in cohorts]
+        row = {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
+        row["recovery"] = row["liquidation"] - row["loss"]
+        if conventions.loss_timing == "default":
+            row["loss"] = math.fsum(newest.liquidated(later)["loss"] for later in range(i, i + lag + 1))
+        lost = math.fsum(scheduled(month - 1) * rate for month in range(max(i - most, 1), i + 1)) if defaulting else 0.0
+        in_foreclosure = foreclosed * rate
+        alive = current + sum(late)
+        row |= {
+            "interest": math.fsum(interest),
+            "scheduled_principal": math.fsum(principal),
+            "prepayment": current * smm * scheduled(i - 1 if prepays_first else i),
+            "default": new,
+            "servicing_fee": math.fsum(fees) + (foreclosed * fee if conventions.servicing_fee_base == "total" else 0.0),
+            "foreclosure": math.fsum(cohort.left(i) * cohort.new - cohort.booked_early(i) for cohort in cohorts),
+            "expected_interest": alive * scheduled(i - 1) * rate + in_foreclosure,
+            "lost_interest": defaulting * lost + in_foreclosure,
+            "expected_principal": alive * due,
+            "advanced_interest": 0.0,
+            "advanced_principal": 0.0,
+        }
+        current, late = math.fsum(next_current), next_late[: most + 1]
+        owed = [current * scheduled(i), *(late[k] * scheduled(max(i - k, 0)) for k in range(1, most + 1))]
+        row["balance"] = math.fsum(owed)
+        for k, name in enumerate(("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120"), 1):
+            row[name] = owed[k] if k <= most else 0.0
+        row["net_interest"] = row["interest"] - row["servicing_fee"]
+        row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))
+        row["cashflow"] = row["principal"] + row["net_interest"]
+        for name in FIELDS:
+            out[name].append(row[name])
+    return out
+
+
+def project_late_pool(loans: list[Loan], assumptions: Assumptions, conventions: Conventions, periods: int) -> Columns:
+    """Every field of the pool over the periods."""
+    return add_up([project_late_loan(loan, assumptions, conventions, periods) for loan in loans], periods)
