@@ -37,9 +37,14 @@ class Operation(msgspec.Struct, frozen=True):
 decoder = msgspec.json.Decoder(Operation)
 
 
-def formatted(error: GraphQLError, ran: bool) -> dict[str, Any]:
-    """An error of the answer; what nobody raised on purpose keeps its message to itself."""
+def formatted(error: GraphQLError, ran: bool, suggest: bool = True) -> dict[str, Any]:
+    """An error of the answer; what nobody raised on purpose keeps its message to itself.
+
+    suggest: whether names of the schema may be suggested; where questions about it are refused they are not.
+    """
     found: dict[str, Any] = dict(error.formatted)
+    if not suggest:
+        found["message"] = error.message.partition(" Did you mean ")[0]
     extensions = dict(error.extensions or {})
     if "code" not in extensions:
         unforeseen = ran and error.original_error is not None and not isinstance(error.original_error, GraphQLError)
@@ -58,13 +63,13 @@ def context_of(connection: ASGIConnection[Any, Any, Any, Any], **more: Any) -> d
     return {"settings": settings, "storage": state.storage, "jobs": state.jobs, "meter": meter, **more}
 
 
-def content_of(result: Any) -> tuple[dict[str, Any], bool]:
+def content_of(result: Any, context: dict[str, Any]) -> tuple[dict[str, Any], bool]:
     """The answer's content, and whether the operation ran."""
     errors = result.errors or []
     ran = result.data is not None or any(error.path for error in errors)
     content: dict[str, Any] = {"data": result.data} if ran else {}
     if errors:
-        content["errors"] = [formatted(error, ran) for error in errors]
+        content["errors"] = [formatted(error, ran, context["settings"].introspection) for error in errors]
     return content, ran
 
 
@@ -96,7 +101,7 @@ async def run_query(request: Request[Any, Any, Any]) -> Response[bytes] | Stream
     # A quota that ends in the middle of a query refuses the whole, as it refuses a request.
     if context["meter"].refusal is not None:
         raise context["meter"].refusal
-    content, ran = content_of(result)
+    content, ran = content_of(result, context)
     return Response(encoded(content), status_code=200 if ran else 400, media_type=JSON)
 
 
@@ -110,5 +115,5 @@ async def events(operation: Operation, context: dict[str, Any]) -> AsyncIterator
     )
     async with aclosing(results):
         async for result in results:
-            yield b"event: next\ndata: " + encoded(content_of(result)[0]) + b"\n\n"
+            yield b"event: next\ndata: " + encoded(content_of(result, context)[0]) + b"\n\n"
     yield b"event: complete\ndata:\n\n"

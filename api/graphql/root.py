@@ -4,18 +4,16 @@ import logging
 from collections.abc import Iterator
 
 import strawberry
-from graphql import GraphQLError, OperationDefinitionNode
+from graphql import GraphQLError, NoSchemaIntrospectionCustomRule, OperationDefinitionNode
 from strawberry.extensions import (
     AddValidationRules,
-    MaxAliasesLimiter,
     MaxTokensLimiter,
-    QueryDepthLimiter,
     SchemaExtension,
-    ValidationCache,
 )
 from strawberry.types import ExecutionContext
 
 from api import metrics
+from api.graphql.bounds import MAX_TOKENS, Bounded, Validated
 from api.graphql.caches import CountedParserCache
 from api.graphql.inputs import config
 from api.graphql.mutations import Mutation
@@ -23,7 +21,6 @@ from api.graphql.projections import ProjectionQuery
 from api.graphql.stored import StoredQuery
 from api.graphql.subscriptions import Subscription
 
-MAX_TOKENS, MAX_DEPTH, MAX_ALIASES = 1000, 10, 15
 logger = logging.getLogger("api.graphql")
 
 
@@ -63,11 +60,18 @@ class NamedOperation(SchemaExtension):
             raise GraphQLError(f"operationName is {wanted!r}; expected {allowed}.")
 
 
-# Made once: the cache of validated queries is keyed by the rules themselves.
-LIMITS = [
-    *QueryDepthLimiter(max_depth=MAX_DEPTH).validation_rules,
-    *MaxAliasesLimiter(max_alias_count=MAX_ALIASES).validation_rules,
-]
+class Discretion(AddValidationRules):
+    """Refuses questions about the schema where the settings do."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    def on_operation(self) -> Iterator[None]:
+        if not self.execution_context.context["settings"].introspection:
+            self.validation_rules = [NoSchemaIntrospectionCustomRule]
+        yield from super().on_operation()
+
+
 # A front end sends the same few queries: parsed and validated once each. Extensions carry the state of one request,
 # so each request has its own; the caches behind them are shared.
 schema = CashflowSchema(
@@ -78,8 +82,9 @@ schema = CashflowSchema(
     extensions=[
         NamedOperation,
         lambda: MaxTokensLimiter(max_token_count=MAX_TOKENS),
-        lambda: AddValidationRules(LIMITS),
+        Bounded,
+        Discretion,
         lambda: CountedParserCache(maxsize=256),
-        lambda: ValidationCache(maxsize=256),
+        Validated,
     ],
 )

@@ -11,8 +11,9 @@ from litestar.testing import TestClient
 from msgspec import inspect
 
 import engine
+from api.graphql.bounds import MAX_ALIASES
 from api.graphql.inputs import inputs
-from api.graphql.root import MAX_ALIASES, schema
+from api.graphql.root import schema
 from api.graphql.texts import field_texts
 from engine.fields import FIELDS
 from engine.tape import Columns
