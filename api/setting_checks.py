@@ -162,5 +162,9 @@ def production_faults(settings: "Settings") -> Iterator[str]:
     for network in settings.trusted_proxies:
         if network in ("0.0.0.0/0", "::/0"):
             yield f"TRUSTED_PROXIES is {network}, which trusts every caller; expected the addresses of your proxies"
+    if not settings.database_url:
+        yield "DATABASE_URL is missing; expected postgresql://user:password@host/name"
+    elif urlsplit(settings.database_url).scheme.startswith("sqlite"):
+        yield "DATABASE_URL is SQLite, which is for one process on one machine; expected PostgreSQL"
     if not settings.redis_url:
         yield "REDIS_URL is missing; expected Redis, on which the processes share the rate limit"

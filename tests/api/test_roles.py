@@ -142,6 +142,7 @@ def test_tokens_are_not_made_here_where_an_identity_provider_makes_them(
         "JWT_SECRET": "Zk3nV0x8bQf7Jd2LsT5yHw9RmC4uPg6E",
         "ALLOWED_HOSTS": "api.example.com",
         "REDIS_URL": "redis://127.0.0.1:1",
+        "DATABASE_URL": "postgresql://cashflow@127.0.0.1:1/cashflow",
     }
     for name, value in (good | environ).items():
         monkeypatch.setenv(name, value)

@@ -79,6 +79,7 @@ PRODUCTION = {
     "JWT_SECRET": "Zk3nV0x8bQf7Jd2LsT5yHw9RmC4uPg6E",
     "ALLOWED_HOSTS": "api.example.com",
     "REDIS_URL": "redis://redis:6379/0",
+    "DATABASE_URL": "postgresql://cashflow@db/cashflow",
 }
 
 
@@ -107,6 +108,8 @@ def test_a_production_with_all_that_it_needs_starts() -> None:
         ({"TRUSTED_PROXIES": "0.0.0.0/0"}, "TRUSTED_PROXIES is 0.0.0.0/0"),
         ({"TRUSTED_PROXIES": "nginx"}, "TRUSTED_PROXIES has 'nginx'"),
         ({"REDIS_URL": ""}, "REDIS_URL is missing"),
+        ({"DATABASE_URL": ""}, "DATABASE_URL is missing"),
+        ({"DATABASE_URL": "sqlite:///cashflow.db"}, "DATABASE_URL is SQLite"),
         ({"REDIS_URL": "http://redis"}, "REDIS_URL is no address"),
         ({"RATE_LIMIT_REQUESTS": "0"}, "RATE_LIMIT_REQUESTS is 0"),
         ({"JWT_LEEWAY": "3600"}, "JWT_LEEWAY is 3600"),
@@ -126,7 +129,15 @@ def test_everything_that_is_wrong_is_named_in_one_message() -> None:
     with pytest.raises(SettingsError) as caught:
         Settings.from_env(environ)
     named = [line.split()[0] for line in str(caught.value).splitlines()]
-    assert sorted(named) == ["ALLOWED_HOSTS", "CORS_ORIGINS", "DEBUG", "JWT_SECRET", "PORT", "REDIS_URL"]
+    assert sorted(named) == [
+        "ALLOWED_HOSTS",
+        "CORS_ORIGINS",
+        "DATABASE_URL",
+        "DEBUG",
+        "JWT_SECRET",
+        "PORT",
+        "REDIS_URL",
+    ]
 
 
 def test_a_refusal_repeats_no_secret() -> None:
