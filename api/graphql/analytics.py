@@ -192,7 +192,7 @@ def of_cashflows(
     return Analytics(inputs)
 
 
-def of_arrays(cashflows: Any, settlement: Any, curve: Any, info: Info[Any, Any]) -> Any:
+async def of_arrays(cashflows: Any, settlement: Any, curve: Any, info: Info[Any, Any]) -> Any:
     """The measures of arrays that are given. Raises GraphQLError."""
     request = AnalyticsRequest(
         measures=[],
@@ -201,7 +201,9 @@ def of_arrays(cashflows: Any, settlement: Any, curve: Any, info: Info[Any, Any])
         curve=converted("curve", curve, DiscountCurve),
     )
     try:
-        limits.check_cells(limits.vector_numbers(request), 1, info.context["settings"])
+        await info.context["meter"].charge(
+            limits.check_cells(limits.vector_numbers(request), 1, info.context["settings"])
+        )
         return Analytics(given_inputs(request))
     except Refusal as error:
         raise graphql_error(error) from error
