@@ -226,7 +226,7 @@ class ProjectionQuery:
         settlement: SettlementArgument = None,
         curve: CurveArgument = None,
     ) -> Any:
-        return of_arrays(cashflows, settlement, curve, info)
+        return await of_arrays(cashflows, settlement, curve, info)
 
     @strawberry.field(description="What a tape holds: counts, weighted averages, ranges, missing values and strata.")
     async def profile(self, info: Info[Any, Any], tape: TapeArgument) -> Profile:
