@@ -113,8 +113,9 @@ def pass_file(target: Target) -> Iterator[str]:
 def sweep() -> None:
     """Removes the password files of processes that were killed a day ago or earlier."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PASS_FOLDER}*"):
-        if folder.stat().st_uid == os.getuid() and folder.stat().st_mtime < time.time() - LEFT_BEHIND:
-            shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # whose it is may remove it meanwhile
+            if folder.stat().st_uid == os.getuid() and folder.stat().st_mtime < time.time() - LEFT_BEHIND:
+                shutil.rmtree(folder)
 
 
 def conninfo(target: Target) -> str:
