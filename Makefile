@@ -11,7 +11,7 @@ CORE_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.pxi ext/*.h ext/*.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build run test lint format bench bench-report sanitize check-alerts check lock clean distclean
+.PHONY: help setup build run test lint format bench bench-report chaos backup-coverage sanitize check-alerts check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,14 @@ run: build ## serve on http://127.0.0.1:8000 (PORT= for another port)
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 --import-mode=importlib
+
+chaos: setup ## kill, starve and cut off what must survive it, against servers of their own (minutes)
+	$(BIN)/python -m pytest --import-mode=importlib -m chaos tests
+
+# Child processes that the tests start are not counted; what they run is run in this process too.
+backup-coverage: setup ## show which branches of api/backup the tests take
+	$(BIN)/python -m coverage run --branch --source=api/backup -m pytest -q --import-mode=importlib tests/backup
+	$(BIN)/python -m coverage report --show-missing --fail-under=100
 
 lint: setup ## check style, formatting, types and the import rules
 	$(BIN)/ruff check .

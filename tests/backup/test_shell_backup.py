@@ -91,8 +91,8 @@ def test_the_lean_entry_loads_neither_the_engine_nor_the_service(tmp_path: Path)
     code = (
         "import runpy, sys; sys.argv = ['backup', 'list']\n"
         "try: runpy.run_module('api.shell_backup', run_name='__main__')\n"
-        "except SystemExit as end: print(end.code, [n for n in ('numpy', 'litestar', 'sqlalchemy') if n in sys.modules])"
+        "except SystemExit as end: print(end.code, {'numpy', 'litestar', 'sqlalchemy'} & set(sys.modules))"
     )
     environment = {**os.environ, "STATE_DIR": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "There are no backups.\n0 []\n"
+    assert done.stdout == "There are no backups.\n0 set()\n"
