@@ -1,6 +1,6 @@
 """`cashflow backup`: make, list, verify, restore, prune and drill backups.
 
-Also `python -m api.shell_backup`, which loads nothing but what backups need: for containers with little memory.
+It loads nothing but what backups need (api/entry.py calls it by itself): for containers with little memory.
 Exit codes: 0 done, 1 failed, 2 refused input or settings, 3 another backup or restore of the database is running.
 """
 

@@ -24,9 +24,10 @@ ROW = " || ".join(f"sha256((i * 32 + {n})::text::bytea)" for n in range(32))
 CODE = r"""
 import re, sys
 from pathlib import Path
-from api.shell_backup import backup
+from api.entry import main
+sys.argv.insert(1, "backup")
 try:
-    backup(sys.argv[1:], standalone_mode=False)
+    main()
 finally:
     print("PEAK", re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1], file=sys.stderr)
 """
@@ -37,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     with postgres_server(tmp_path_factory.mktemp("server"), durable=True) as server:
         server.run("CREATE DATABASE bench")
         server.run(
-            f"CREATE TABLE result AS SELECT i AS run_id, {ROW} AS columns FROM generate_series(1, {MEGABYTES * 1000}) i",
+            f"CREATE TABLE result AS SELECT i AS run_id, {ROW} AS c FROM generate_series(1, {MEGABYTES * 1000}) i",
             "ALTER TABLE result ADD PRIMARY KEY (run_id)",
             database="bench",
         )

@@ -162,8 +162,8 @@ def running(
                         pipe.close()
             code = process.wait()
             listener.join()
-            if process.stderr is not None:
-                process.stderr.close()
+            assert process.stderr is not None
+            process.stderr.close()
         if code:
             raise BackupError(f"{Path(command[0]).name} failed ({code}): {last_words(bytes(told), target)}")
 

@@ -220,8 +220,7 @@ class BackupManager:
     ) -> int:
         """How many rows the scratch database has, now that it holds the archive and is what was backed up."""
         if manifest is None or contents is None:
-            locked.fill_plain(scratch, plain.guarded(self.store.get_stream(key), key))
-            return locked.counted(scratch)
+            return locked.fill_plain(scratch, plain.guarded(self.store.get_stream(key), key))
         if manifest.kind != locked.kind:
             raise BackupError(f"{key} is of {manifest.kind}; the database to restore is of {locked.kind}")
         locked.fill(scratch, archive.read(self.store, key, manifest.sha256, self.keys), manifest, contents)

@@ -218,11 +218,12 @@ class LockedPostgres:
         if contents.properties:
             self.dress(restored, contents.properties, have)
 
-    def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> None:
-        """Runs a plain SQL archive into the scratch database, in one transaction and to the first error."""
+    def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> int:
+        """How many rows there are after a plain SQL archive ran, in one transaction and to the first error."""
         command = self.psql()
         self.create(restored, None)
         fed(command, self.target.named(restored.name), chunks)
+        return self.counted(restored)
 
     def psql(self) -> list[str]:
         """The command that runs a script in one transaction, to the first error."""
@@ -247,15 +248,16 @@ class LockedPostgres:
         Renaming locks the live database against new connections; those it has are ended meanwhile.
         """
         former = self.beside("before") if self.exists(self.name) else None
-        for attempt in range(1, RENAME_ATTEMPTS + 1):
+        for _ in range(RENAME_ATTEMPTS - 1):
             try:
                 self.loop.run(self.renamed(restored, former))
                 return former
             except BackupError as error:
                 # Somebody who connected just before the lock was taken; it is ended in the next round.
-                if attempt == RENAME_ATTEMPTS or not isinstance(error.__cause__, asyncpg.ObjectInUseError):
+                if not isinstance(error.__cause__, asyncpg.ObjectInUseError):
                     raise
-        raise AssertionError("the last attempt returns or raises")
+        self.loop.run(self.renamed(restored, former))
+        return former
 
     async def renamed(self, restored: Restored, former: str | None) -> None:
         """Swaps the names in one transaction, while a second connection ends those of the live database."""

@@ -47,7 +47,7 @@ class Loop:
         """The outcome of a coroutine. Raises BackupError where the database refuses or cannot be reached."""
         try:
             return asyncio.run_coroutine_threadsafe(work, self.loop).result()
-        except (asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise BackupError(f"the database refuses: {error}") from error
         except (OSError, TimeoutError) as error:
             raise BackupError(f"the database cannot be reached: {error}") from error

@@ -92,12 +92,8 @@ class LockedSqlite:
             for chunk in chunks:
                 out.write(chunk)
 
-    def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> None:
+    def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> int:
         raise BackupError("plain .sql archives are restored into PostgreSQL; DATABASE_URL names an SQLite file")
-
-    def counted(self, restored: Restored) -> int:
-        """How many rows the tables of the scratch database have together."""
-        return sum(mark.rows for mark in contents_of(Path(restored.name)).tables.values())
 
     def compare(self, restored: Restored, contents: Contents) -> None:
         """Raises ContentsDiffer where the scratch database is damaged or not what was backed up."""

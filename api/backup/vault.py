@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from api.backup.encryption import UNREADABLE
-from api.backup.errors import ArchiveDamaged, BackupError, NoSuchBackup
+from api.backup.errors import ArchiveDamaged, NoSuchBackup
 from api.backup.inventory import LISTS
 from api.backup.manifest import CHECK, FOLDER, MANIFEST, NAME, Check, Manifest, database_of, key_for, parsed
 from api.storage.objects import ExistingObject, MissingObject, ObjectStore
@@ -101,10 +101,7 @@ class Vault:
 
 def belongs(key: str, database: str | None) -> bool:
     """Whether a key is that of a backup, of the database if one is given."""
-    try:
-        return database_of(key) == database or (database is None and NAME.fullmatch(key) is not None)
-    except BackupError:
-        return False
+    return NAME.fullmatch(key) is not None and database in (None, database_of(key))
 
 
 def list_key(key: str) -> str:

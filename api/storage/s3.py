@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import boto3
@@ -55,21 +56,22 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if if_none_match else {}
         digest, size = hashlib.sha256(), 0
         parts = parts_of(chunks)
-        first = next(parts, b"")
-        second = next(parts, None)
-        if second is None:
+        opening = list(islice(parts, 2))
+        if len(opening) < 2:
+            first = opening[0] if opening else b""
             digest.update(first)
             self.call("put_object", key, Key=name, Body=first, **condition)
             return Stored(key, len(first), digest.hexdigest())
         upload = self.call("create_multipart_upload", key, Key=name)["UploadId"]
         done: list[dict[str, Any]] = []
         try:
-            for number, part in enumerate(joined(first, second, parts), start=1):
+            for number, part in enumerate(joined(opening, parts), start=1):
                 digest.update(part)
                 size += len(part)
                 answer = self.call("upload_part", key, Key=name, UploadId=upload, PartNumber=number, Body=part)
                 checks = {field: value for field, value in answer.items() if field.startswith("ChecksumCRC")}
                 done.append({"PartNumber": number, "ETag": answer["ETag"], **checks})
+                del part  # the next one is put together beside it otherwise
             whole = {"Parts": done}
             self.call("complete_multipart_upload", key, Key=name, UploadId=upload, MultipartUpload=whole, **condition)
         except BaseException:
@@ -180,7 +182,8 @@ def parts_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
         yield bytes(held)
 
 
-def joined(first: bytes, second: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield second
+def joined(opening: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
+    """The parts one after another, none held after it was handed out."""
+    while opening:
+        yield opening.pop(0)
     yield from rest

@@ -176,7 +176,9 @@ def test_a_server_that_crashes_in_the_restore_keeps_the_live_database_and_a_reru
         monkeypatch.undo()
     assert isinstance(outcome[0], BackupError)
     server.process.start()
-    assert state(server, "app") == before
+    # After a crash PostgreSQL lets sequences jump ahead by up to 32 values, with or without a restore.
+    values = {"down", "loan_id", "pool_id"}
+    assert [row for row in state(server, "app") if row[0] not in values] == [r for r in before if r[0] not in values]
     manager.restore_database(key, drop_old=True)
     assert state(server, "app") == before
     assert databases(server) == {"postgres", "template0", "template1", "app"}
@@ -270,10 +272,10 @@ def children_of(pid: int) -> list[str]:
 MEASURED = r"""
 import re, sys
 from pathlib import Path
-from api import shell_backup
-{imports}
+from api import entry
+sys.argv.insert(1, "backup")
 try:
-    shell_backup.backup(sys.argv[1:])
+    entry.main()
 finally:
     peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]
     print("PEAK", int(peak) // 1024, file=sys.stderr)
@@ -295,12 +297,10 @@ def test_memory_stays_below_a_hundred_megabytes_whatever_the_size(
         "PG_BIN": PROGRAMS,
     }
     peaks = {}
-    for imports in ("", "import api.shell"):  # the lean entry, and the whole `cashflow` command
-        for command in (["create"], ["restore", "latest", "--drop-old"]):
-            code = MEASURED.format(imports=imports)
-            done = subprocess.run(
-                [sys.executable, "-c", code, *command], env=environment, capture_output=True, text=True, check=False
-            )
-            assert done.returncode == 0, done.stderr
-            peaks[imports, command[0]] = int(done.stderr.rpartition("PEAK ")[2])
+    for command in (["create"], ["drill"], ["restore", "latest", "--drop-old"]):
+        done = subprocess.run(
+            [sys.executable, "-c", MEASURED, *command], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        peaks[command[0]] = int(done.stderr.rpartition("PEAK ")[2])
     assert max(peaks.values()) <= 100, peaks

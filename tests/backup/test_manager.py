@@ -98,8 +98,9 @@ def test_owners_and_privileges_come_back_where_their_roles_are_there(
     owners = "SELECT pg_get_userbyid(relowner), relacl::text FROM pg_class WHERE relname = 'loan'"
     whose = f"SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = '{database}'"
     role = "role_" + database[-8:]
-    postgres.run(f"CREATE ROLE {role}")
+    postgres.run(f"CREATE ROLE {role}", f"CREATE ROLE {role}_too")
     try:
+        postgres.run(f'GRANT CONNECT ON DATABASE "{database}" TO {role}_too')
         postgres.run(f"ALTER TABLE loan OWNER TO {role}", "GRANT SELECT ON loan TO pg_monitor", database=database)
         postgres.run(
             f'ALTER DATABASE "{database}" OWNER TO {role}', f'GRANT TEMP ON DATABASE "{database}" TO pg_monitor'
@@ -109,7 +110,7 @@ def test_owners_and_privileges_come_back_where_their_roles_are_there(
         report = manager.restore_database(key, drop_old=True)
         assert asked(postgres, owners, database) == before
         assert (asked(postgres, whose), report.notes) == ([(role,)], [])
-        postgres.run(f'DROP DATABASE "{database}"', f"DROP ROLE {role}")
+        postgres.run(f'DROP DATABASE "{database}"', f"DROP ROLE {role}, {role}_too")
         report = manager.restore_database(key)
         assert asked(postgres, owners, database) == [("postgres", None)]
         assert [note.split(":")[0] for note in report.notes] == [
@@ -117,7 +118,7 @@ def test_owners_and_privileges_come_back_where_their_roles_are_there(
             f"the database belongs to postgres; it was {role}'s",
         ]
     finally:
-        postgres.run(f'DROP DATABASE IF EXISTS "{database}"', f"DROP ROLE IF EXISTS {role}")
+        postgres.run(f'DROP DATABASE IF EXISTS "{database}"', f"DROP ROLE IF EXISTS {role}, {role}_too")
 
 
 def test_a_locale_that_is_not_there_gives_way_to_the_default(
