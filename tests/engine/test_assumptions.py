@@ -187,6 +187,15 @@ def test_timing_states_losses_at_the_cutoff() -> None:
     assert flows["loss"][:4] == pytest.approx([0, 15, 15, 0])
 
 
+def test_timing_states_amounts_whatever_the_default_base() -> None:
+    loan = engine.Loan(balance=1000.0, annual_rate=0.12, remaining_term=10, amortization="linear")
+    curve = engine.Timing(cumulative=0.1, timing=[0.5, 0.5], base="cutoff_balance")
+    for base in ("opening", "after_scheduled_principal"):
+        rules = engine.Conventions(default_base=base)
+        flows = engine.project(request([loan], engine.Assumptions(default=curve), conventions=rules))
+        assert flows["default"][:3] == pytest.approx([50, 50, 0]), base
+
+
 def test_timing_stops_at_what_is_left() -> None:
     curve = engine.Timing(cumulative=1.0, timing=[0.5, 0.5], base="cutoff_balance")
     assumed = engine.Assumptions(default=curve, prepayment=engine.Smm(rate=0.4))
