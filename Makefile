@@ -27,7 +27,7 @@ test: setup ## run the tests
 	$(BIN)/python -m pytest -n 2 --import-mode=importlib
 
 chaos: setup ## kill, starve and cut off what must survive it, against servers of their own (minutes)
-	$(BIN)/python -m pytest --import-mode=importlib -m chaos tests
+	timeout 3600 $(BIN)/python -m pytest --import-mode=importlib -m chaos -rA --tb=short tests
 
 # Child processes that the tests start are not counted; what they run is run in this process too.
 backup-coverage: setup ## show which branches of api/backup the tests take

@@ -9,8 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -26,8 +25,7 @@ from api.jobs.sums import Sums
 from api.settings import Settings
 from api.storage import shards
 from api.storage.database import Database
-from api.storage.errors import StorageError
-from api.storage.objects import ObjectStore, StoreError
+from api.storage.objects import MissingObject, ObjectStore, StoreError
 from api.storage.results import write_objects
 from api.storage.rows import RunError, RunFault
 from api.storage.runs import projection_of
@@ -117,11 +115,16 @@ class Performer:
             self.end(lease, "failed", RunError(code="invalid_input", message=str(error)[:2000], faults=faults))
         except MemoryError:
             self.retry(lease, RunError(code="out_of_memory", message="It needs more memory than a worker has."))
-        except Exception as error:
+        except (StoreError, SQLAlchemyError, OSError) as error:
+            if isinstance(error, MissingObject):
+                self.retry(lease, RunError(code="internal", message="The loans of its tape are missing."))
+            else:
+                logger.warning("shard put off, since storage is away: %s", error, extra=log)
+                self.bridge.call(self.postpone(lease))
+        except Exception:
             metrics.count_error("worker")
             logger.exception("shard failed", extra=log)
-            known = isinstance(error, StoreError | StorageError)
-            text = str(error) if known else "The service failed on this run; the failure is logged."
+            text = "The service failed on this run; the failure is logged."
             self.retry(lease, RunError(code="internal", message=text))
         finally:
             holding.over = True
@@ -132,19 +135,16 @@ class Performer:
         """The encoded sums of the shard."""
         lease = holding.lease
         scenarios = lease.scenarios[lease.scenario_start : lease.scenario_stop]
-        sums = Sums(lease.request.level)
-        finished = 0
-        for tape in ahead(read_slice(self.objects, lease.object_key, lease.loan_start, lease.loan_stop)):
-            terms = np.cumsum(np.broadcast_to(np.asarray(terms_of(tape), dtype=np.int64), len(tape)))
-
-            def progress(loans: int, terms: Any = terms, before: int = finished) -> None:
-                holding.done = before + int(terms[loans - 1]) * len(scenarios)
-                holding.check()
-
-            flows = engine.project(projection_of(lease.request, scenarios, tape), self.threads, progress)
-            sums.add_cashflows(flows)
-            finished = holding.done
+        tape = read_slice(self.objects, lease.object_key, lease.loan_start, lease.loan_stop)
+        terms = np.cumsum(np.broadcast_to(np.asarray(terms_of(tape), dtype=np.int64), len(tape)))
         holding.check()
+
+        def progress(loans: int) -> None:
+            holding.done = int(terms[loans - 1]) * len(scenarios)
+            holding.check()
+
+        sums = Sums(lease.request.level)
+        sums.add_cashflows(engine.project(projection_of(lease.request, scenarios, tape), self.threads, progress))
         return sums.encoded()
 
     def fold(self, holding: Holding) -> None:
@@ -248,6 +248,11 @@ class Performer:
 
         await self.persistently(work)
 
+    async def postpone(self, lease: Lease) -> None:
+        with suppress(SQLAlchemyError, OSError):
+            async with self.database.write() as connection:
+                await shards.postpone(connection, lease, self.lease_seconds)
+
     async def give_back(self, lease: Lease, *, counted: bool) -> None:
         # What cannot be given back is taken by another when the lease ends.
         with suppress(SQLAlchemyError, OSError):
@@ -258,12 +263,3 @@ class Performer:
 def terms_of(tape: engine.Tape) -> Any:
     """The remaining terms of a stored slice, which has columns."""
     return tape.columns.remaining_term if tape.columns is not None else []
-
-
-def ahead(tapes: Iterator[engine.Tape]) -> Iterator[engine.Tape]:
-    """The tapes, each read while the one before it is worked on."""
-    with ThreadPoolExecutor(1, "tape-reader") as reader:
-        following = reader.submit(next, tapes, None)
-        while (tape := following.result()) is not None:
-            following = reader.submit(next, tapes, None)
-            yield tape

@@ -9,7 +9,9 @@ import msgspec
 from api.storage.rows import StoredTape
 from api.storage.tape_parquet import ROW_GROUP
 
-ROW_GROUPS_A_SHARD = 2
+# The engine cuts a slice into sixteen chunks, each of which pays for every scenario: half a million loans, projected in
+# one call, cost what they cost in a whole tape, where an eighth as many cost three times as much.
+ROW_GROUPS_A_SHARD = 4
 # Numbers in the partial result of a shard: 32 MB.
 MAX_CELLS = 4_000_000
 MAX_SCENARIOS = 100

@@ -155,6 +155,12 @@ async def give_back(connection: AsyncConnection, lease: Lease, *, counted: bool)
     await connection.execute(update(run_shards).where(held(lease)).values(**values))
 
 
+async def postpone(connection: AsyncConnection, lease: Lease, seconds: float) -> None:
+    """Has the shard taken again after so many seconds, without counting the attempt: what it needed was away."""
+    values = {"lease_until": moment(connection, seconds), "attempts": run_shards.c.attempts - 1}
+    await connection.execute(update(run_shards).where(held(lease)).values(**values))
+
+
 async def fail(connection: AsyncConnection, lease: Lease, state: str, error: RunError) -> bool:
     """Whether the run was ended as failed or dead; not by a worker that has lost the shard."""
     query = select(run_shards.c.number).where(held(lease))

@@ -164,10 +164,9 @@ KINDS = {field.name: kind for field in fields(engine.Loan) if (kind := kind_of(f
 DEFAULTS = {field.name: None if field.required else field.default for field in fields(engine.Columns)}
 
 
-def read_slice(store: ObjectStore, key: str, start: int, stop: int) -> Iterator[engine.Tape]:
-    """The loans start..stop of a stored tape, a row group at a time; both are bounds of row groups."""
+def read_slice(store: ObjectStore, key: str, start: int, stop: int) -> engine.Tape:
+    """The loans start..stop of a stored tape; both are bounds of row groups."""
     opened = ParquetTape(key, pa.PythonFile(StoredFile(store, key), mode="r"), None)
     with opened:
-        last = opened.parquet.num_row_groups
-        for i in range(start // ROW_GROUP, min(-(-stop // ROW_GROUP), last)):
-            yield tape_of(opened.parquet.read_row_group(i, columns=opened.wanted), opened, i * ROW_GROUP)
+        groups = range(start // ROW_GROUP, min(-(-stop // ROW_GROUP), opened.parquet.num_row_groups))
+        return tape_of(opened.parquet.read_row_groups(list(groups), columns=opened.wanted), opened, start)

@@ -1,0 +1,32 @@
+"""A worker whose kernel breaks on runs of certain lengths: a real segmentation fault, or as much memory as there is.
+
+With --supervise it is the supervisor of such workers.
+"""
+
+import ctypes
+import sys
+
+import numpy as np
+
+import engine
+from api.jobs import process, supervisor
+
+SEGFAULT_PERIODS, MEMORY_PERIODS = 13, 17
+project = engine.project
+
+
+def broken(request: engine.ProjectionRequest, *arguments: object) -> engine.Cashflows:
+    if len(request.tape) and request.periods == SEGFAULT_PERIODS:
+        ctypes.string_at(0)
+    if len(request.tape) and request.periods == MEMORY_PERIODS:
+        np.ones(1 << 31)  # 16 GiB, beyond the worker's limit
+    return project(request, *arguments)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    if "--supervise" in sys.argv:
+        supervisor.COMMAND = [sys.executable, __file__]
+        supervisor.supervise(2)
+    else:
+        engine.project = broken
+        process.main()
