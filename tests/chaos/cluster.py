@@ -44,7 +44,7 @@ class Cluster:
     def start_worker(self, command: list[str] = WORKER, **more: str) -> subprocess.Popen[bytes]:
         """A worker process in a session of its own."""
         environ = {
-            **os.environ, "JWT_SECRET": SECRET, "DATABASE_URL": self.settings.database_url,
+            **os.environ, "ENV": "development", "JWT_SECRET": SECRET, "DATABASE_URL": self.settings.database_url,
             "REDIS_URL": self.settings.redis_url, "STATE_DIR": str(self.folder), "PYTHONPATH": str(ROOT),
             "RUN_LEASE_SECONDS": str(LEASE_SECONDS), "CALCULATION_THREAD_POOL_SIZE": "1", "LOG_FORMAT": "json", **more,
         }  # fmt: skip

@@ -1,17 +1,19 @@
-"""A worker whose kernel breaks on runs of certain lengths: a real segmentation fault, or as much memory as there is.
+"""A worker whose kernel breaks on runs of certain lengths: a segmentation fault, too much memory, a call without end.
 
 With --supervise it is the supervisor of such workers.
 """
 
 import ctypes
 import sys
+import time
 
 import numpy as np
 
 import engine
 from api.jobs import process, supervisor
 
-SEGFAULT_PERIODS, MEMORY_PERIODS = 13, 17
+SEGFAULT_PERIODS, MEMORY_PERIODS, SLOW_PERIODS = 13, 17, 19
+SLOW_SECONDS = 12
 project = engine.project
 
 
@@ -20,6 +22,8 @@ def broken(request: engine.ProjectionRequest, *arguments: object) -> engine.Cash
         ctypes.string_at(0)
     if len(request.tape) and request.periods == MEMORY_PERIODS:
         np.ones(1 << 31)  # 16 GiB, beyond the worker's limit
+    if len(request.tape) and request.periods == SLOW_PERIODS:
+        time.sleep(SLOW_SECONDS)  # as a call that tells no progress
     return project(request, *arguments)  # type: ignore[arg-type]
 
 

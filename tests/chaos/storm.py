@@ -37,9 +37,9 @@ async def storm(cluster: Cluster, seed: int, seconds: float) -> None:
         postgres, crashed = cluster.postgres.process, 0
         assert postgres is not None
         while asyncio.get_running_loop().time() < end:
-            await asyncio.sleep(draw.uniform(1.0, 2.5))
+            await asyncio.sleep(draw.uniform(0.3, 1.5))
             i = draw.randrange(WORKERS)
-            match draw.choice(["kill", "stop", "term", "wipe", "crash"]):
+            match draw.choice(["kill"] * 4 + ["stop", "term", "wipe", "crash"]):
                 case "kill":
                     os.killpg(workers[i].pid, signal.SIGKILL)
                 case "term":
