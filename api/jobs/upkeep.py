@@ -11,6 +11,7 @@ import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -52,18 +53,27 @@ class Upkeep:
     ) -> None:
         self.settings, self.database, self.worker = settings, database, worker
         self.send, self.depth = send, depth
+        self.ending = asyncio.Event()
         self.deliveries: asyncio.Task[int] | None = None
 
     async def run(self) -> None:
-        """Goes round until it is cancelled; a round that fails is logged and the next one tries again."""
-        while True:
+        """Goes round until `ending` is set; a round that fails is logged and the next one tries again."""
+        while not self.ending.is_set():
             try:
                 await self.round()
             except (SQLAlchemyError, OSError, TimeoutError) as error:
                 logger.warning("a round of upkeep failed: %s", error)
             except Exception:
                 logger.exception("a round of upkeep failed")
-            await asyncio.sleep(ROUND_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.ending.wait(), ROUND_SECONDS)
+        if self.deliveries is not None:
+            self.deliveries.cancel()
+            await asyncio.gather(self.deliveries, return_exceptions=True)
+
+    async def end(self) -> None:
+        """Lets the round that is under way come to its end: one cut short would hold its transaction."""
+        self.ending.set()
 
     async def round(self) -> None:
         """One round: a heartbeat, and the rest where this worker has the lock."""

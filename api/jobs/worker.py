@@ -39,7 +39,8 @@ class Worker:
         self.woken = threading.Event()
         self.threads: list[threading.Thread] = []
         self.consumer: Consumer | None = None
-        self.upkeep: Future[None] | None = None
+        self.upkeep: Upkeep | None = None
+        self.rounds: Future[None] | None = None
 
     async def open(self) -> Database:
         return Database.from_settings(self.settings)
@@ -60,7 +61,8 @@ class Worker:
             self.consumer.start()
         for thread in self.threads:
             thread.start()
-        self.upkeep = self.bridge.start(upkeep.run())
+        self.upkeep = upkeep
+        self.rounds = self.bridge.start(upkeep.run())
 
     def ringing(self, broker: Doorbell) -> Upkeep:
         """The upkeep of a worker that is woken by Redis."""
@@ -102,8 +104,10 @@ class Worker:
             self.consumer.stop(timeout=10_000)
         for thread in self.threads:
             thread.join(timeout=10)
-        if self.upkeep is not None:
-            self.upkeep.cancel()
+        if self.upkeep is not None and self.rounds is not None:
+            self.bridge.call(self.upkeep.end())
+            with suppress(TimeoutError):
+                self.rounds.result(timeout=10)
         with suppress(SQLAlchemyError, OSError):
             self.bridge.call(self.leave())
         self.bridge.close()
