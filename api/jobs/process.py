@@ -1,6 +1,7 @@
 """`python -m api.jobs.process`: one worker process, until SIGTERM or SIGINT."""
 
 import logging
+import os
 import resource
 import signal
 import threading
@@ -30,7 +31,10 @@ def main() -> None:
     logging.getLogger("api.jobs").info("worker starts", extra={"reports": reports})
     worker = Worker(settings)
     worker.start()
-    ended.wait()
+    # A supervisor that was killed tells nobody: a worker whose parent is another one stops too.
+    parent = os.getppid()
+    while not ended.wait(1.0) and os.getppid() == parent:
+        pass
     worker.stop()
 
 
