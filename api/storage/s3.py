@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import count
 from typing import Any
 
 import boto3
@@ -56,22 +56,25 @@ class S3Store:
         condition = {"IfNoneMatch": "*"} if if_none_match else {}
         digest, size = hashlib.sha256(), 0
         parts = parts_of(chunks)
-        opening = list(islice(parts, 2))
-        if len(opening) < 2:
-            first = opening[0] if opening else b""
-            digest.update(first)
-            self.call("put_object", key, Key=name, Body=first, **condition)
-            return Stored(key, len(first), digest.hexdigest())
+        part, last = next(parts)
+        digest.update(part)
+        size += len(part)
+        if last:
+            self.call("put_object", key, Key=name, Body=part, **condition)
+            return Stored(key, size, digest.hexdigest())
         upload = self.call("create_multipart_upload", key, Key=name)["UploadId"]
         done: list[dict[str, Any]] = []
         try:
-            for number, part in enumerate(joined(opening, parts), start=1):
-                digest.update(part)
-                size += len(part)
+            for number in count(1):
                 answer = self.call("upload_part", key, Key=name, UploadId=upload, PartNumber=number, Body=part)
                 checks = {field: value for field, value in answer.items() if field.startswith("ChecksumCRC")}
                 done.append({"PartNumber": number, "ETag": answer["ETag"], **checks})
-                del part  # the next one is put together beside it otherwise
+                if last:
+                    break
+                del part  # let go before the next one is put together
+                part, last = next(parts)
+                digest.update(part)
+                size += len(part)
             whole = {"Parts": done}
             self.call("complete_multipart_upload", key, Key=name, UploadId=upload, MultipartUpload=whole, **condition)
         except BaseException:
@@ -169,21 +172,22 @@ class S3Store:
         return self.prefix + checked_key(key)
 
 
-def parts_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """The chunks cut into parts as S3 takes them: all but the last at least PART_BYTES."""
+def parts_of(chunks: Iterable[bytes]) -> Iterator[tuple[bytearray, bool]]:
+    """The chunks cut into parts as S3 takes them, each with whether it is the last; the others have PART_BYTES or more.
+
+    A part is handed out when more than it has come, and not held after.
+    """
     held, number = bytearray(), 0
     for chunk in chunks:
-        held += chunk
-        while len(held) >= (size := PART_BYTES * (1 + number // PARTS_OF_A_SIZE)):
-            yield bytes(memoryview(held)[:size])
-            del held[:size]
-            number += 1
-    if held:
-        yield bytes(held)
+        rest = memoryview(chunk)
+        while len(rest) > (room := part_bytes(number) - len(held)):
+            held += rest[:room]
+            rest = rest[room:]
+            yield held, False
+            held, number = bytearray(), number + 1
+        held += rest
+    yield held, True
 
 
-def joined(opening: list[bytes], rest: Iterator[bytes]) -> Iterator[bytes]:
-    """The parts one after another, none held after it was handed out."""
-    while opening:
-        yield opening.pop(0)
-    yield from rest
+def part_bytes(number: int) -> int:
+    return PART_BYTES * (1 + number // PARTS_OF_A_SIZE)
