@@ -105,7 +105,8 @@ class LockedPostgres:
             snapshot = reader.value("SELECT pg_export_snapshot()")
             dump = Dump("postgresql", version, pg_dump.shown)
             before = sequences(reader)
-            command = [pg_dump.path, "--format=custom", f"--snapshot={snapshot}"]
+            # The least compression: results are float64 values that hardly shrink, and what is compressed is checked.
+            command = [pg_dump.path, "--format=custom", "--compress=1", f"--snapshot={snapshot}"]
 
             def chunks() -> Iterator[bytes]:
                 yield from output(command, self.target)
