@@ -9,7 +9,7 @@ from api.errors import Fault, Refusal
 from api.settings import Settings
 from engine.analytics.request import AnalyticsRequest, fitted
 from engine.fields import DEFAULT_FIELDS
-from engine.loan_arrays import MAX_TERM
+from engine.loans import MAX_TERM
 
 # Below this a projection takes less time than handing it to a thread.
 INLINE_LOAN_MONTHS = 50_000

@@ -17,7 +17,7 @@ from engine.fields import DEFAULT_FIELDS, FIELD_NAMES, FIELDS, Field
 from engine.layout_options import LayoutTape
 from engine.layout_report import ReadReport, RowProblems
 from engine.layouts import LAYOUTS
-from engine.loans import Loan
+from engine.loans import Loan, RateSchedule, RateStep, Schedule
 from engine.profile import Profile, profile
 from engine.projection import project, project_batches
 from engine.rates import DatedRates, FlatRate, Forwards, KeyRateShock, MonthlyRates, ParallelShock
@@ -31,10 +31,11 @@ __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
     "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "Delinquency", "EngineError",
     "Field", "FlatRate", "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp",
-    "MonthlyRates", "ParallelShock", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa", "ReadReport",
-    "RowProblems", "Rule", "Scaled", "Scenario", "Sda", "Seasonal", "SeverityVector", "Smm", "Summary", "Tape",
-    "TapeError", "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates", "day_count", "iter_tape",
-    "profile", "project", "project_batches", "read_tape", "summarize", "transitions",
+    "MonthlyRates", "ParallelShock", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa",
+    "RateSchedule", "RateStep", "ReadReport", "RowProblems", "Rule", "Scaled", "Scenario", "Schedule", "Sda",
+    "Seasonal", "SeverityVector", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
+    "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project", "project_batches", "read_tape",
+    "summarize", "transitions",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.

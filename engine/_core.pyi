@@ -8,7 +8,25 @@ LANES_A_VECTOR: int
 VECTOR_ROWS: int
 LAST_MONTH_ROW: int
 RULES: np.dtype[Any]
+STEPPED_NAMES: tuple[str, ...]
+OPERATIONS: tuple[str, ...]
 
+class Walked:
+    def __init__(
+        self,
+        rows: NDArray[np.float64],
+        index: NDArray[np.float64],
+        set_of: NDArray[np.int64],
+        past: int,
+        shares: NDArray[np.float64],
+        month: NDArray[np.float64],
+        op: NDArray[np.int32],
+        value: NDArray[np.float64],
+    ) -> None: ...
+
+def place(
+    column: NDArray[np.float64], order: NDArray[np.int64], place: NDArray[np.int64], out: NDArray[np.float64]
+) -> None: ...
 def prepare(
     balance: NDArray[np.float64],
     rate: NDArray[np.float64],
@@ -25,6 +43,7 @@ def prepare(
 def project_sums(
     loans: NDArray[np.float64],
     extras: NDArray[np.float64],
+    walked: Walked | None,
     runs: NDArray[np.int64],
     rates: NDArray[np.float64],
     rules: NDArray[Any],
@@ -37,6 +56,7 @@ def project_sums(
 def project_loans(
     loans: NDArray[np.float64],
     extras: NDArray[np.float64],
+    walked: Walked | None,
     runs: NDArray[np.int64],
     loan_at: NDArray[np.int64],
     rates: NDArray[np.float64],

@@ -6,7 +6,10 @@ A rate column may carry its unit in the header: `coupon_pct`, `Note Rate (%)`, `
 
 from engine.tape import COLUMN_NAMES
 
-RATE_COLUMNS = ("annual_rate", "servicing_fee")
+RATE_COLUMNS = (
+    "annual_rate", "servicing_fee", "margin", "first_cap", "first_floor", "periodic_cap", "periodic_floor", "life_cap",
+    "life_floor", "payment_cap", "graduation_rate",
+)  # fmt: skip
 
 # Unit in a rate's header -> what to divide by for a decimal. Longer ones come first.
 RATE_UNITS = {"percentage": 100.0, "percent": 100.0, "pct": 100.0, "%": 100.0, "basispoints": 1e4, "bps": 1e4}
@@ -54,6 +57,36 @@ ALIASES: dict[str, tuple[str, ...]] = {
         "mi_coverage", "mortgage_insurance_coverage", "mi_percent", "mortgage_insurance_percentage",
     ),
     "amortization_term": ("amort_term", "amortisation_term", "amortization_months", "amortization_period"),
+    "schedule": ("amortization_schedule", "amortisation_schedule", "schedule_name"),
+    "first_floor": ("initial_floor", "initial_rate_floor", "first_rate_floor"),
+    "periodic_floor": ("periodic_rate_floor", "adjustment_floor", "subsequent_floor"),
+    "rounding_direction": ("rate_rounding_direction", "rounding_method", "rounding_code"),
+    "payment_cap": ("periodic_payment_cap", "periodic_pay_cap", "pay_cap"),
+    "full_recast_frequency": ("payment_recast_frequency", "neg_am_recast_frequency", "months_between_recasts"),
+    "rate_schedule": ("step_rate_schedule", "rate_schedule_name", "step_rates"),
+    "graduation_rate": ("gpm_rate", "payment_growth", "graduated_payment_rate"),
+    "graduation_years": ("gpm_years", "graduation_period", "payment_growth_years"),
+    "holiday_start": ("payment_holiday_start", "months_to_holiday"),
+    "holiday_months": ("payment_holiday_months", "holiday_length", "payment_holiday_length"),
+    "holiday_interest": ("payment_holiday_interest", "interest_in_holiday"),
+    "index": ("index_name", "arm_index", "index_type", "rate_index", "reference_rate"),
+    "margin": ("gross_margin", "arm_margin", "mortgage_margin", "rate_margin", "spread_over_index"),
+    "first_reset": (
+        "months_to_roll", "mtr", "months_to_next_reset", "months_to_next_rate_change",
+        "months_to_next_rate_adjustment", "months_to_reset",
+    ),
+    "reset_frequency": (
+        "rate_adjustment_frequency", "rate_reset_frequency", "months_between_rate_adjustments", "adjustment_frequency",
+        "reset_period",
+    ),
+    "look_back": ("look_back_months", "index_look_back", "lookback_period"),
+    "rate_rounding": ("rounding_factor", "rate_rounding_factor", "rounding_increment"),
+    "first_cap": ("initial_cap", "initial_rate_cap", "initial_periodic_cap", "first_rate_cap"),
+    "periodic_cap": ("periodic_rate_cap", "adjustment_cap", "subsequent_cap", "period_cap"),
+    "life_cap": ("lifetime_cap", "maximum_rate", "max_rate", "lifetime_rate_cap", "rate_ceiling", "life_ceiling"),
+    "life_floor": ("lifetime_floor", "minimum_rate", "min_rate", "rate_floor", "lifetime_rate_floor"),
+    "recast_frequency": ("payment_adjustment_frequency", "payment_reset_frequency"),
+    "neg_am_limit": ("negative_amortization_limit", "neg_am_cap", "negam_limit", "maximum_negative_amortization"),
 }  # fmt: skip
 
 

@@ -10,7 +10,8 @@ from engine.layout_options import NEEDED, LayoutTape, Options
 from engine.layout_report import FIRST_ROWS, RowProblems, merged
 from engine.layout_values import Values
 from engine.layouts.declaration import Layout, Reading
-from engine.loan_arrays import MAX_BALANCE, MAX_TERM
+from engine.loan_arrays import MAX_BALANCE
+from engine.loans import MAX_TERM
 
 RANGES: dict[str, tuple[float, float, str]] = {
     "balance": (0, MAX_BALANCE, f"currency units in [0, {MAX_BALANCE:g}]"),

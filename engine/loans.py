@@ -1,11 +1,44 @@
-"""Loan Structs: the rows of a tape. Every loan carries `type`."""
+"""Loan Structs: the rows of a tape, and the schedules and steps that loans share by name. Every loan carries `type`."""
 
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
-Amortization = Literal["level_pay", "linear", "bullet"]
-AMORTIZATIONS: tuple[str, ...] = ("level_pay", "linear", "bullet")
+Amortization = Literal["level_pay", "linear", "bullet", "schedule"]
+AMORTIZATIONS: tuple[str, ...] = get_args(Amortization)
+RoundingDirection = Literal["nearest", "up", "down"]
+ROUNDING_DIRECTIONS: tuple[str, ...] = get_args(RoundingDirection)
+HolidayInterest = Literal["capitalized", "forgiven", "paid"]
+HOLIDAY_INTEREST: tuple[str, ...] = get_args(HolidayInterest)
+MAX_TERM = 1200
+
+
+class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A given schedule that loans share by name, in any unit: a loan's balance is scaled to it.
+
+    balances: what is left after months 0, 1, 2, ..; what a loan still has at its maturity is a balloon.
+    by: period counts from the cut-off, age is the loan's age in months, so that entry 0 is origination.
+    """
+
+    balances: list[float]
+    by: Literal["period", "age"] = "period"
+
+
+class RateStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An annual rate that holds for the interest that accrues after `month`, until the next step."""
+
+    month: int
+    annual_rate: float
+
+
+class RateSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Step rates that loans share by name; until the first step a loan's own annual_rate holds.
+
+    by: months count from the cut-off (period) or from origination (age).
+    """
+
+    steps: list[RateStep]
+    by: Literal["period", "age"] = "period"
 
 
 class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag="loan"):
@@ -21,6 +54,26 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     for a balloon. A loan of age 24 with 60 interest-only months has 36 of them to go.
     property_value: of what secures the loan, at the cut-off, currency units. mortgage_insurance: share of the balance
     at default that insurance pays of a loss, a decimal.
+    schedule: name in the tape's `schedules` of the balances that a loan of amortization `schedule` follows.
+
+    A floating loan names an index. index: name of its path in the assumptions' `rates`. margin: added to the index.
+    first_reset: months from the cut-off to the next reset (months to roll), 0 for one at it; until then annual_rate
+    holds, and the payment after a reset is the first at the new rate. reset_frequency: months between resets, 12 by
+    default. look_back: months before the reset at which the index is read. rate_rounding, rounding_direction: what
+    index and margin are rounded to before caps (0.00125 for an eighth of a per cent), nearest by default.
+    first_cap, first_floor: most that the next reset may raise or lower the rate, periodic ones where not given.
+    periodic_cap, periodic_floor: most that a reset may raise or lower the rate. life_cap, life_floor: bounds
+    of the rate, the floor 0 by default. recast_frequency: a level payment is recast to the balance, rate and remaining
+    amortization at each reset; if given, at every so many months of age instead, and 0 for never.
+    payment_cap: most that a recast may change the payment, a share of it (0.075). full_recast_frequency:
+    months of age at which the payment is recast without that cap. neg_am_limit: multiple of original_balance that the
+    balance may reach; a payment that would let it pass is recast without the cap.
+
+    rate_schedule: name in the tape's `rate_schedules` of the step rates of a loan. graduation_rate, graduation_years:
+    the payment grows by this share at each anniversary of origination for so many years, then stays level; it is the
+    one that repays the loan, unless stated. holiday_start, holiday_months: the first month from the
+    cut-off without a payment, and how many such months; a payment that was not stated is recast after them.
+    holiday_interest: the holiday's interest is capitalized (by default), forgiven, or paid.
     """
 
     balance: float
@@ -38,3 +91,27 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     amortization_term: int | None = None
     property_value: float | None = None
     mortgage_insurance: float = 0.0
+    schedule: str | None = None
+    index: str | None = None
+    margin: float | None = None
+    first_reset: int | None = None
+    reset_frequency: int | None = None
+    look_back: int | None = None
+    rate_rounding: float | None = None
+    rounding_direction: RoundingDirection | None = None
+    first_cap: float | None = None
+    first_floor: float | None = None
+    periodic_cap: float | None = None
+    periodic_floor: float | None = None
+    life_cap: float | None = None
+    life_floor: float | None = None
+    recast_frequency: int | None = None
+    payment_cap: float | None = None
+    full_recast_frequency: int | None = None
+    neg_am_limit: float | None = None
+    rate_schedule: str | None = None
+    graduation_rate: float | None = None
+    graduation_years: int | None = None
+    holiday_start: int | None = None
+    holiday_months: int | None = None
+    holiday_interest: HolidayInterest | None = None

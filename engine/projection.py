@@ -22,10 +22,14 @@ from engine.behaviour import Behaviour, behaviour_of, no_behaviour
 from engine.cashflows import Cashflows
 from engine.errors import AssumptionError, Problem, TapeError
 from engine.fields import DEFAULT_FIELDS, FIELD_INDEX, FIELD_NAMES
-from engine.loan_arrays import MAX_TERM, LoanArrays
+from engine.index_rates import rates_of
+from engine.loan_arrays import LoanArrays
+from engine.loans import MAX_TERM
+from engine.rates import RateTables
 from engine.request import ProjectionRequest
 from engine.tape import Tape
 from engine.timing import AgedSums
+from engine.walks import Walks, placed, rows_of, walks_of
 
 SMALLEST_CHUNK = 2_048
 LARGEST_CHUNK = 524_288
@@ -87,6 +91,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     periods: int
     groups: tuple[str, ...]
     rows: int
+    walks: Walks | None = None
+    rates: RateTables | None = None
 
 
 def project(request: ProjectionRequest, threads: int | None = None, progress: Progress | None = None) -> Cashflows:
@@ -104,7 +110,7 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         raise AssumptionError([Problem("threads", f"is {threads}; expected 1 or more, or none for every processor")])
     threads = threads or os.cpu_count() or 1
     behaviour = behaviour_of(
-        request, loans, lambda inside, months: scheduled(loans.taken(np.flatnonzero(inside)), months, threads)
+        request, loans, lambda inside, months: scheduled(request, loans.taken(np.flatnonzero(inside)), months, threads)
     )
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
     months = max(longest, 1)
@@ -113,7 +119,8 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     periods = longest if request.periods is None else request.periods
     plan = Plan(
         selection=selection, behaviour=behaviour, level=request.level, months=months, periods=min(periods, months),
-        groups=groups, rows=rows,
+        groups=groups, rows=rows, walks=None if loans.contracts is None else walks_of(loans, loans.contracts),
+        rates=None if loans.contracts is None else rates_of(request, loans.contracts, months),
     )  # fmt: skip
     out = run(plan, loans, threads, progress)
     if periods > out.shape[-1]:
@@ -134,14 +141,22 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     )
 
 
-def scheduled(loans: LoanArrays, months: int, threads: int) -> AgedSums:
-    """What the loans owe by schedule, summed by age: a projection in which nobody prepays or defaults."""
+def scheduled(request: ProjectionRequest, loans: LoanArrays, months: int, threads: int) -> AgedSums:
+    """What the loans owe by schedule, summed by age: a projection in which nobody prepays or defaults.
+
+    Raises AssumptionError where that differs between scenarios, since a timing curve has one schedule to go by.
+    """
+    terms = loans.contracts
+    rates = None if terms is None else rates_of(request, terms, months)
+    if terms is not None and rates is not None and len(rates.values) > 1 and (terms.index >= 0).any():
+        message = "is a timing curve on floating loans, whose balances differ between the scenarios' rates"
+        raise AssumptionError([Problem("assumptions.default", f"{message}; expected the same rates in each")])
     ages, place = np.unique(loans.age, return_inverse=True)
     names = tuple(str(age) for age in ages)
     aged = msgspec.structs.replace(loans, group=place.reshape(-1).astype(np.int32), groups=names)
     plan = Plan(
         selection=select(["balance"]), behaviour=no_behaviour(months), level="group", months=months, periods=months,
-        groups=names, rows=len(ages),
+        groups=names, rows=len(ages), walks=None if terms is None else walks_of(loans, terms), rates=rates,
     )  # fmt: skip
     opening = np.bincount(aged.group, weights=loans.balance, minlength=len(ages))
     balance = np.hstack([opening[:, None], run(plan, aged, threads, None)[0, 0]])
@@ -230,23 +245,82 @@ class Chunk(msgspec.Struct, frozen=True):
 
     vectors: NDArray[np.float64]
     extras: NDArray[np.float64]
+    walked: _core.Walked | None
     runs: NDArray[np.int64]
     loan_at: NDArray[np.int64]
 
 
+class Lanes(msgspec.Struct, frozen=True):
+    """Loans of a slice in runs, every run in whole vectors of eight lanes: loan order[j] is in lane place[j]."""
+
+    order: NDArray[np.int64]
+    place: NDArray[np.int64]
+    count: int
+    runs: NDArray[np.int64]
+
+
 def lay_out(plan: Plan, loans: LoanArrays, start: int, stop: int) -> Chunk:
-    """Sorts loans start..stop into runs and prepares their vectors; every run fills whole vectors of eight lanes."""
-    part = slice(start, stop)
-    behaviour = plan.behaviour
-    group = loans.group[part]
-    term = loans.term[part]
+    """Sorts loans start..stop into runs and prepares their vectors, those of plain loans and those of stepped ones."""
+    part, terms = slice(start, stop), loans.contracts
+    stepped = None if terms is None else terms.stepped[part]
+    some = None if stepped is None else np.flatnonzero(~stepped)
+    plain = in_lanes(plan, loans, part, some, [loans.term[part]] if len(loans.term) > 8 else [])
+    vectors = np.zeros((_core.VECTOR_ROWS, plain.count))
+    vectors[_core.LAST_MONTH_ROW] = -1
+    _core.prepare(
+        loans.balance[part], loans.rate[part], loans.fee[part], loans.payment[part], loans.term[part],
+        loans.interest_only[part], loans.amortization_term[part], loans.amortization[part], plain.order, plain.place,
+        vectors,
+    )  # fmt: skip
+    laid = [plain]
+    walked = None
+    if terms is not None and stepped is not None and stepped.any():
+        assert plan.walks is not None
+        assert plan.rates is not None
+        floating = (terms.index[part] >= 0).astype(np.int32)
+        near = [loans.term[part], plan.walks.phase[part], terms.schedule[part]]
+        laid.append(in_lanes(plan, loans, part, np.flatnonzero(stepped), near, floating, plain.count))
+        rows = placed(rows_of(loans, terms, plan.walks, part), laid[1].order, laid[1].place, laid[1].count)
+        walked = _core.Walked(
+            rows, plan.rates.values, np.array(plan.rates.set_of_scenario), plan.rates.past, plan.walks.shares,
+            plan.walks.month, plan.walks.op, plan.walks.value,
+        )  # fmt: skip
+    loan_at = np.full(sum(each.count for each in laid) if plan.level == "loan" else 0, -1, dtype=np.int64)
+    if plan.level == "loan":
+        for each, offset in zip(laid, (0, plain.count), strict=False):
+            loan_at[each.place + offset] = each.order + start
+    extras = np.zeros((2, sum(each.count for each in laid) if plan.behaviour.per_loan_losses else 0))
+    if plan.behaviour.per_loan_losses:
+        for each, offset in zip(laid, (0, plain.count), strict=False):
+            extras[0, each.place + offset] = np.nan_to_num(loans.property_value[part][each.order])
+            extras[1, each.place + offset] = loans.mortgage_insurance[part][each.order]
+    return Chunk(vectors, extras, walked, np.concatenate([each.runs for each in laid]), loan_at)
+
+
+def in_lanes(
+    plan: Plan,
+    loans: LoanArrays,
+    part: slice,
+    some: NDArray[np.int64] | None,
+    near: list[NDArray[np.int32]],
+    floating: NDArray[np.int32] | None = None,
+    offset: int = 0,
+) -> Lanes:
+    """The loans `some` of a slice (none: all) in lanes, by run and within it by the keys `near`, the last first.
+
+    floating: for stepped loans, 1 where an index is read, else 0. offset: lanes before these.
+    """
+    behaviour, group, term = plan.behaviour, loans.group[part], loans.term[part]
     zero = np.broadcast_to(np.int32(0), group.shape)
     members = behaviour.members[part] if len(behaviour.members) > 1 else zero
     row = np.where(group < 0, len(loans.groups), group) if plan.level == "group" else zero
     age = loans.age[part] if behaviour.by_age else zero
     stop_term = term if behaviour.stops else zero
-    keys = [key for key in (stop_term, age, members, row) if key.strides != (0,)]
-    order = sort_by([term, *keys] if len(loans.term) > 8 else keys, len(group))
+    walk = zero if floating is None else floating + 1
+    keys = [key for key in (stop_term, age, members, row, walk) if key.strides != (0,)]
+    order = sort_by([*near, *keys], np.arange(len(group)) if some is None else some)
+    if not len(order):
+        return Lanes(order, order, 0, np.zeros((0, 9), dtype=np.int64))
     first_of_run = np.zeros(len(order), dtype=bool)
     first_of_run[0] = True
     for key in keys:
@@ -256,34 +330,24 @@ def lay_out(plan: Plan, loans: LoanArrays, start: int, stop: int) -> Chunk:
     vectors = -(-counts // _core.LANES_A_VECTOR)
     first_lane = np.concatenate([[0], np.cumsum(vectors)[:-1]]) * _core.LANES_A_VECTOR
     place = np.arange(len(order)) + np.repeat(first_lane - begins, counts)
-    lanes = int(vectors.sum()) * _core.LANES_A_VECTOR
-    out = np.zeros((_core.VECTOR_ROWS, lanes))
-    out[_core.LAST_MONTH_ROW] = -1
-    _core.prepare(
-        loans.balance[part], loans.rate[part], loans.fee[part], loans.payment[part], term, loans.interest_only[part],
-        loans.amortization_term[part], loans.amortization[part], order, place, out,
-    )  # fmt: skip
     lead = order[begins]
     flows = np.maximum.reduceat(term[order], begins) + behaviour.longest_lag
-    runs = np.stack([first_lane, vectors, members[lead], age[lead], stop_term[lead], row[lead], flows], axis=1)
-    loan_at = np.full(lanes if plan.level == "loan" else 0, -1, dtype=np.int64)
-    if plan.level == "loan":
-        loan_at[place] = order + start
-    extras = np.zeros((2, lanes if behaviour.per_loan_losses else 0))
-    if behaviour.per_loan_losses:
-        extras[0, place] = np.nan_to_num(loans.property_value[part][order])
-        extras[1, place] = loans.mortgage_insurance[part][order]
-    return Chunk(out, extras, np.ascontiguousarray(runs, dtype=np.int64), loan_at)
+    runs = np.stack(
+        [first_lane, vectors, members[lead], age[lead], stop_term[lead], row[lead], flows, walk[lead],
+         first_lane + offset],
+        axis=1,
+    )  # fmt: skip
+    lanes = int(vectors.sum()) * _core.LANES_A_VECTOR
+    return Lanes(order, place, lanes, np.ascontiguousarray(runs, dtype=np.int64))
 
 
-def sort_by(keys: list[NDArray[np.int32]], n: int) -> NDArray[np.int64]:
-    """The order that sorts by the last key, then the one before it, and so on; stable.
+def sort_by(keys: list[NDArray[np.int32]], order: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The loans of `order` sorted by the last key, then the one before it, and so on; stable.
 
     Sixteen-bit keys sort by radix, in a few passes; wider ones (many groups) by merging.
     """
-    order = np.arange(n)
     for key in keys:
-        narrow = key.astype(np.int16) if n and key.max() < 32_768 else key
+        narrow = key.astype(np.int16) if len(key) and key.max() < 32_768 else key
         order = order[np.argsort(narrow[order], kind="stable")]
     return order
 
@@ -293,7 +357,7 @@ def sum_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int) -> NDArray[n
     chunk = lay_out(plan, loans, start, stop)
     out = np.zeros((len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods))
     _core.project_sums(
-        chunk.vectors, chunk.extras, chunk.runs, plan.behaviour.rates, plan.behaviour.rules,
+        chunk.vectors, chunk.extras, chunk.walked, chunk.runs, plan.behaviour.rates, plan.behaviour.rules,
         plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
     )  # fmt: skip
     return out
@@ -303,8 +367,8 @@ def loan_chunk(plan: Plan, loans: LoanArrays, start: int, stop: int, out: NDArra
     """Writes the fields of loans start..stop to their rows of `out`."""
     chunk = lay_out(plan, loans, start, stop)
     _core.project_loans(
-        chunk.vectors, chunk.extras, chunk.runs, chunk.loan_at, plan.behaviour.rates, plan.behaviour.rules,
-        plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
+        chunk.vectors, chunk.extras, chunk.walked, chunk.runs, chunk.loan_at, plan.behaviour.rates,
+        plan.behaviour.rules, plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
     )  # fmt: skip
 
 

@@ -4,14 +4,16 @@ Files are read in engine/tape_files.py, which builds the same Tape. Validation r
 hundred, by the path the user wrote: `tape.loans[17].annual_rate` or `tape.columns.annual_rate[17]`.
 """
 
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 import numpy as np
 
+from engine.contracts import CONTRACT_COLUMNS, Shared
 from engine.errors import Problem, TapeError
 from engine.loan_arrays import LoanArrays, validate
-from engine.loans import Amortization, Loan
+from engine.loans import Amortization, HolidayInterest, Loan, RateSchedule, RoundingDirection, Schedule
 
 
 class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,23 +37,62 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     amortization_term: list[int | None] | int | None = None
     property_value: list[float | None] | float | None = None
     mortgage_insurance: list[float] | float = 0.0
+    schedule: list[str | None] | str | None = None
+    index: list[str | None] | str | None = None
+    margin: list[float | None] | float | None = None
+    first_reset: list[int | None] | int | None = None
+    reset_frequency: list[int | None] | int | None = None
+    look_back: list[int | None] | int | None = None
+    rate_rounding: list[float | None] | float | None = None
+    rounding_direction: list[RoundingDirection | None] | RoundingDirection | None = None
+    first_cap: list[float | None] | float | None = None
+    first_floor: list[float | None] | float | None = None
+    periodic_cap: list[float | None] | float | None = None
+    periodic_floor: list[float | None] | float | None = None
+    life_cap: list[float | None] | float | None = None
+    life_floor: list[float | None] | float | None = None
+    recast_frequency: list[int | None] | int | None = None
+    payment_cap: list[float | None] | float | None = None
+    full_recast_frequency: list[int | None] | int | None = None
+    neg_am_limit: list[float | None] | float | None = None
+    rate_schedule: list[str | None] | str | None = None
+    graduation_rate: list[float | None] | float | None = None
+    graduation_years: list[int | None] | int | None = None
+    holiday_start: list[int | None] | int | None = None
+    holiday_months: list[int | None] | int | None = None
+    holiday_interest: list[HolidayInterest | None] | HolidayInterest | None = None
 
 
 COLUMN_NAMES: tuple[str, ...] = Columns.__struct_fields__
+PLAIN_COLUMNS = tuple(name for name in COLUMN_NAMES if name not in CONTRACT_COLUMNS)
+contract_terms = attrgetter(*CONTRACT_COLUMNS)
+NO_TERMS = (None,) * len(CONTRACT_COLUMNS)
 
 
 class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Exactly one of: `loans`, `columns`, or `tape_id` of a tape stored in the service."""
+    """Exactly one of: `loans`, `columns`, or `tape_id` of a tape stored in the service.
+
+    schedules: the given schedules that loans name. rate_schedules: the step rates that loans name.
+    """
 
     loans: list[Loan] | None = None
     columns: Columns | None = None
     tape_id: str | None = None
+    schedules: dict[str, Schedule] | None = None
+    rate_schedules: dict[str, RateSchedule] | None = None
 
     @classmethod
-    def from_columns(cls, **columns: Any) -> "Tape":
+    def from_columns(
+        cls,
+        *,
+        schedules: dict[str, Schedule] | None = None,
+        rate_schedules: dict[str, RateSchedule] | None = None,
+        **columns: Any,
+    ) -> "Tape":
         """A tape from arrays, lists or scalars named as the fields of Loan.
 
-        balance, annual_rate and remaining_term are needed. Raises TapeError for a missing or unknown column.
+        balance, annual_rate and remaining_term are needed. schedules, rate_schedules: what the columns schedule and
+        rate_schedule name. Raises TapeError for a missing or unknown column.
         """
         unknown = [name for name in columns if name not in COLUMN_NAMES]
         if unknown:
@@ -62,12 +103,18 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         missing = [name for name in COLUMN_NAMES[:3] if name not in columns]
         if missing:
             raise TapeError([Problem(f"tape.columns.{name}", "is missing; every loan needs it") for name in missing])
-        return cls(columns=Columns(**columns))
+        return cls(columns=Columns(**columns), schedules=schedules, rate_schedules=rate_schedules)
 
     @classmethod
-    def from_loans(cls, loans: list[Loan]) -> "Tape":
-        """A tape from Loan Structs."""
-        return cls(loans=list(loans))
+    def from_loans(
+        cls,
+        loans: list[Loan],
+        *,
+        schedules: dict[str, Schedule] | None = None,
+        rate_schedules: dict[str, RateSchedule] | None = None,
+    ) -> "Tape":
+        """A tape from Loan Structs, with the schedules and step rates that they name."""
+        return cls(loans=list(loans), schedules=schedules, rate_schedules=rate_schedules)
 
     def __len__(self) -> int:
         if self.loans is not None:
@@ -85,11 +132,24 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if self.tape_id is not None or (self.loans is None and self.columns is None):
             raise TapeError([Problem("tape.tape_id", "names a stored tape; expected loans or columns here")])
         if self.loans is not None:
-            loans = self.loans
-            raw = {name: [getattr(loan, name) for loan in loans] for name in COLUMN_NAMES}
-            return validate(raw, len(loans), lambda name, i: f"tape.loans[{i or 0}].{name}")
+            loans, where = self.loans, lambda name, i: f"tape.loans[{i or 0}].{name}"
+            return validate(loan_columns(loans), len(loans), where, self.shared)
         raw = {name: getattr(self.columns, name) for name in COLUMN_NAMES}
-        return validate(raw, len(self), column_path)
+        return validate(raw, len(self), column_path, self.shared)
+
+    @property
+    def shared(self) -> Shared:
+        """What the loans name."""
+        return Shared(self.schedules, self.rate_schedules)
+
+
+def loan_columns(loans: list[Loan]) -> dict[str, Any]:
+    """The columns of Loan Structs; those of the contract are none where no loan has any."""
+    plain = all(contract_terms(loan) == NO_TERMS for loan in loans)
+    columns: dict[str, Any] = dict.fromkeys(COLUMN_NAMES)
+    for name in PLAIN_COLUMNS if plain else COLUMN_NAMES:
+        columns[name] = [getattr(loan, name) for loan in loans]
+    return columns
 
 
 def column_path(name: str, i: int | None) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.aliases import RATE_COLUMNS, rate_divisor
+from engine.contracts import NUMBERS, TEXTS
 from engine.errors import MAX_PROBLEMS, TapeFileError
 from engine.tape import COLUMN_NAMES
 
@@ -16,8 +17,11 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 NEEDED = COLUMN_NAMES[:3]
-WHOLE_COLUMNS = ("remaining_term", "original_term", "age", "interest_only_term", "amortization_term")
-TEXT_COLUMNS = ("loan_id", "amortization", "group")
+WHOLE_COLUMNS = (
+    "remaining_term", "original_term", "age", "interest_only_term", "amortization_term",
+    *(name for name, known in NUMBERS.items() if known.whole),
+)  # fmt: skip
+TEXT_COLUMNS = ("loan_id", "amortization", "group", *TEXTS)
 # What a blank cell means in the columns that have a default; elsewhere a blank is NaN or None.
 BLANKS: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay"}
 BLANK_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]

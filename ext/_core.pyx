@@ -61,7 +61,7 @@ cdef enum:
 
 # Columns of `runs` and of `behaviour`, and rows of the prepared vectors.
 cdef enum:
-    RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT, RUN_MONTHS
+    RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT, RUN_MONTHS, RUN_WALK, RUN_LANE
     PAYMENT = 0, FACTOR, RATE, FEE, TAIL, LAST, INTEREST_ONLY
     VALUE = 0, COVERAGE
 
@@ -110,6 +110,7 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prep
                   ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8")])
 
 include "prepare.pxi"
+include "walked.pxi"
 include "behaviour.pxi"
 include "emit.pxi"
 include "loss.pxi"
@@ -145,6 +146,7 @@ cdef struct Work:
     double *fees
     double *capped
     double *lanes
+    double *dues
     Behaviour b
     double *scratch
     double *rows
@@ -153,7 +155,7 @@ cdef struct Work:
 
 
 cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil:
-    cdef long n = months + 2, parts = 4 + 6 + 2 + N_FIELDS + (LANES if lanes else 0)
+    cdef long n = months + 2, parts = 4 + 6 + 2 + N_FIELDS + (2 * LANES if lanes else 0)
     cdef double *p
     w.memory = <double *>calloc(parts * n + LANES * RING * (max_lag + 1), sizeof(double))
     if w.memory == NULL:
@@ -165,52 +167,63 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     w.scratch = p + 10 * n
     w.rows = p + 12 * n
     w.lanes = w.rows + N_FIELDS * n
-    w.ring = w.lanes + (LANES * n if lanes else 0)
+    w.dues = w.lanes + LANES * n
+    w.ring = w.lanes + (2 * LANES * n if lanes else 0)
     return 1
 
 
-cdef void run_losses(const Rules *now, const contract_run *run, const double *rates, const double[:, ::1] extras,
-                     long first, const double *balance, long months, bint wanted, Losses *l) noexcept nogil:
-    """OUT l: the losses of a run for each unit in default; balance: its sums."""
+cdef void run_losses(const Rules *now, const Source *source, const double *rates, const double[:, ::1] extras,
+                     long first, long vectors, const double *balance, long months, bint wanted, double *scratch,
+                     Losses *l) noexcept nogil:
+    """OUT l: the losses of a run for each unit in default; balance: its sums. first: its place in extras."""
     cdef long v, i, lane
+    cdef const double *interest
     begin_losses(now, rates, l)
     if not wanted:
         return
     if linear(now):
         add_losses(now, rates, balance, balance, 0, 0, months, l)
         return
-    for v in range(run.vectors):
-        contract_lanes(run, v, months, l.lanes, l.n)
+    for v in range(vectors):
+        lanes_of(source, v, months, l.lanes, l.dues, l.n, scratch)
         for i in range(LANES):
             lane = v * LANES + i
-            scale(l.interest, l.lanes + i * l.n, run.rate[lane], months + 1)
-            add_losses(now, rates, l.lanes + i * l.n, l.interest,
+            interest = l.dues + i * l.n
+            if not source.forward:
+                scale(l.interest, l.lanes + i * l.n, source.plain.rate[lane], months + 1)
+                interest = l.interest
+            add_losses(now, rates, l.lanes + i * l.n, interest,
                        extras[VALUE, first + lane] if extras.shape[1] else 0,
                        extras[COVERAGE, first + lane] if extras.shape[1] else 0, months, l)
 
 
-def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, const long[:, ::1] runs,
+def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, const long[:, ::1] runs,
                  const double[::1] rates, rules, const int[::1] needed, const int[::1] slot, long months,
                  long periods, double[:, :, :, ::1] out):
     """Adds the runs' fields to OUT `out` (fields, scenarios, groups, periods).
 
-    loans: (7, lanes) from prepare. extras: (2, lanes) value of the property and insurance coverage, or (2, 0). runs:
-    (runs, 7) first lane, vectors, set, age, term, output row, months to the last flow. rates: monthly rates of all
-    curves, and other tables. rules: (scenarios, sets) of RULES, with the place of each curve in rates. needed: fields
-    to compute, slot: where in `out` each goes, -1 for those that only others are made of. months: the most that any
-    run has; periods: how many are kept. Raises MemoryError.
+    loans: (7, lanes) from prepare. walked: the stepped loans, or None. extras: (2, lanes) value of the property and
+    insurance coverage, or (2, 0). runs: (runs, 9) first lane, vectors, set, age, term, output row, months to the last
+    flow, walk, place of the first lane in loan_at and extras. rates: monthly rates of all curves, and other tables.
+    rules: (scenarios, sets) of RULES, with the place of each curve in rates. needed: fields to compute, slot: where in
+    `out` each goes, -1 for those that only others are made of. months: the most that any run has; periods: how many are
+    kept. Sums are taken once for each set of index values that a run is walked on. Raises MemoryError.
     """
     cdef const Rules[:, ::1] rule = rules
     cdef Work w
     cdef Losses l
-    cdef contract_run run
+    cdef Source source
+    cdef Tables tables
     cdef Contract c
     cdef double *row[N_FIELDS]
-    cdef long r, s, f, n = months + 2, k, group, m, max_lag = rules["lag"].max()
+    cdef long r, s, f, n = months + 2, k, group, m, g, sets, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef const Rules *now
     cdef const Rules *before
+    memset(&tables, 0, sizeof(Tables))
+    if walked is not None:
+        tables = walked.tables()
     if not allocate(&w, months, max_lag, False):
         raise MemoryError("no room for a projection's working arrays")
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
@@ -220,38 +233,45 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, const 
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
         for r in range(runs.shape[0]):
-            lane_pointers(&run, &loans[0, 0] + runs[r, RUN_FIRST], loans.shape[1], runs[r, RUN_VECTORS])
+            sets = point(&source, loans, &tables, &runs[r, 0])
             k = runs[r, RUN_SET]
             group = runs[r, RUN_OUT]
             m = runs[r, RUN_MONTHS]
-            memset(w.balance, 0, 4 * n * sizeof(double))
-            contract_sums(&run, m, 0, 0, w.balance, w.interest if with_rate else NULL,
-                          w.fees if with_fee else NULL, NULL, NULL)
-            c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
-            c.losses, c.rates = &l, &rates[0]
-            w.b.late = l.late
-            before = NULL
-            for s in range(rule.shape[0]):
-                now = &rule[s, k]
-                if now.general:
-                    if before == NULL or not same_losses(before, now):
-                        run_losses(now, &run, &rates[0], extras, runs[r, RUN_FIRST], w.balance, m, some_loss, &l)
+            for g in range(sets):
+                if g > 0:
+                    source.stepped.index = tables.index + g * tables.set_size
+                memset(w.balance, 0, 4 * n * sizeof(double))
+                sums(&source, m, 0, 0, w.balance, w.interest if with_rate else NULL,
+                     w.fees if with_fee else NULL, NULL, NULL)
+                c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
+                c.losses, c.rates = &l, &rates[0]
+                w.b.late = l.late
+                before = NULL
+                for s in range(rule.shape[0]):
+                    if sets > 1 and tables.set_of[s] != g:
+                        continue
+                    now = &rule[s, k]
+                    if now.general:
+                        if before == NULL or not same_losses(before, now):
+                            run_losses(now, &source, &rates[0], extras, runs[r, RUN_LANE], runs[r, RUN_VECTORS],
+                                       w.balance, m, some_loss, w.scratch, &l)
+                            before = now
+                    elif with_loss and now.advancing == ADVANCE_ALL and (
+                            before == NULL or before.general or before.lag != now.lag
+                            or before.severity != now.severity):
+                        memset(w.capped, 0, n * sizeof(double))
+                        sums(&source, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
                         before = now
-                elif with_loss and now.advancing == ADVANCE_ALL and (
-                        before == NULL or before.general or before.lag != now.lag or before.severity != now.severity):
-                    memset(w.capped, 0, n * sizeof(double))
-                    contract_sums(&run, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
-                    before = now
-                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, months + 2, w.b)
-                emit(now, c, w.b, m, w.scratch, row)
-                for f in range(N_FIELDS):
-                    if slot[f] >= 0:
-                        add(&out[slot[f], s, group, 0], row[f], min(periods, m))
+                    behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, w.b)
+                    emit(now, c, w.b, m, w.scratch, row)
+                    for f in range(N_FIELDS):
+                        if slot[f] >= 0:
+                            add(&out[slot[f], s, group, 0], row[f], min(periods, m))
         free(l.memory)
         free(w.memory)
 
 
-def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, const long[:, ::1] runs,
+def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, const long[:, ::1] runs,
                   const long[::1] loan_at, const double[::1] rates, rules, const int[::1] needed,
                   const int[::1] slot, long months, long periods, double[:, :, :, ::1] out):
     """Writes each loan's fields to OUT `out` (fields, scenarios, loans, periods); periods at most months.
@@ -261,13 +281,17 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, const
     cdef const Rules[:, ::1] rule = rules
     cdef Work w
     cdef Losses l
-    cdef contract_run run
+    cdef Source source
+    cdef Tables tables
     cdef Contract c
     cdef double *row[N_FIELDS]
     cdef long r, s, f, v, i, lane, n = months + 2, k, at, m, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef const Rules *now
+    memset(&tables, 0, sizeof(Tables))
+    if walked is not None:
+        tables = walked.tables()
     if not allocate(&w, months, max_lag, True):
         raise MemoryError("no room for a projection's working arrays")
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
@@ -278,32 +302,34 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, const
             row[f] = w.rows + f * n if needed[f] else NULL
         for s in range(rule.shape[0]):
             for r in range(runs.shape[0]):
-                lane_pointers(&run, &loans[0, 0] + runs[r, RUN_FIRST], loans.shape[1], runs[r, RUN_VECTORS])
+                if point(&source, loans, &tables, &runs[r, 0]) > 1:
+                    source.stepped.index = tables.index + tables.set_of[s] * tables.set_size
                 k = runs[r, RUN_SET]
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS]
                 w.b.late = l.late
-                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, months + 2, w.b)
-                for v in range(run.vectors):
-                    contract_lanes(&run, v, m, w.lanes, n)
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, w.b)
+                for v in range(runs[r, RUN_VECTORS]):
+                    lanes_of(&source, v, m, w.lanes, w.dues, n, w.balance)
                     for i in range(LANES):
                         lane = v * LANES + i
-                        at = loan_at[runs[r, RUN_FIRST] + lane]
+                        at = loan_at[runs[r, RUN_LANE] + lane]
                         if at < 0:
                             continue
                         c.balance, c.interest, c.fees, c.capped = w.lanes + i * n, w.interest, w.fees, w.capped
-                        if with_rate:
-                            scale(w.interest, c.balance, run.rate[lane], m + 1)
+                        if source.forward:
+                            c.interest = w.dues + i * n
+                        elif with_rate or now.general:
+                            scale(w.interest, c.balance, source.plain.rate[lane], m + 1)
                         if with_fee:
-                            scale(w.fees, c.balance, run.fee[lane], m + 1)
+                            scale(w.fees, c.balance, lane_fee(&source, lane), m + 1)
                         c.losses, c.rates = &l, &rates[0]
                         if now.general:
                             begin_losses(now, &rates[0], &l)
                             if some_loss:
-                                scale(l.interest, c.balance, run.rate[lane], m + 1)
-                                add_losses(now, &rates[0], c.balance, l.interest,
-                                           extras[VALUE, runs[r, RUN_FIRST] + lane] if extras.shape[1] else 0,
-                                           extras[COVERAGE, runs[r, RUN_FIRST] + lane] if extras.shape[1] else 0, m, &l)
+                                add_losses(now, &rates[0], c.balance, c.interest,
+                                           extras[VALUE, runs[r, RUN_LANE] + lane] if extras.shape[1] else 0,
+                                           extras[COVERAGE, runs[r, RUN_LANE] + lane] if extras.shape[1] else 0, m, &l)
                         elif with_loss and now.advancing == ADVANCE_ALL:
                             cap_loss(w.capped, c.balance, now.severity, now.lag, m)
                         for f in range(N_FIELDS):

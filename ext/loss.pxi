@@ -11,7 +11,7 @@ cdef enum:
 
 cdef struct Losses:
     # stages: how many; lag[k]: months from default to stage k; share[k]: of the defaulted balance. loss, claim, recoup:
-    # stages x n, entry k n + t is for liquidation in month t. lanes: LANES rows of n; the others are rows of n.
+    # stages x n, entry k n + t is for liquidation in month t. lanes: LANES rows of n, as dues; the others are rows of n.
     long stages
     long n
     double *lag
@@ -20,6 +20,7 @@ cdef struct Losses:
     double *claim
     double *recoup
     double *lanes
+    double *dues
     double *interest
     double *paid
     double *at_liquidation
@@ -29,7 +30,7 @@ cdef struct Losses:
 
 
 cdef int allocate_losses(Losses *l, long stages, long n) noexcept nogil:
-    l.memory = <double *>calloc(2 * stages + (3 * stages + LANES + 5 + MOST_LATE + 1) * n, sizeof(double))
+    l.memory = <double *>calloc(2 * stages + (3 * stages + 2 * LANES + 5 + MOST_LATE + 1) * n, sizeof(double))
     if l.memory == NULL:
         return 0
     l.n = n
@@ -38,7 +39,8 @@ cdef int allocate_losses(Losses *l, long stages, long n) noexcept nogil:
     l.claim = l.loss + stages * n
     l.recoup = l.claim + stages * n
     l.lanes = l.recoup + stages * n
-    l.interest = l.lanes + LANES * n
+    l.dues = l.lanes + LANES * n
+    l.interest = l.dues + LANES * n
     l.paid = l.interest + n
     l.at_liquidation = l.paid + n
     l.spare = l.at_liquidation + n

@@ -217,12 +217,13 @@ class Cohort:
         assumptions: Assumptions,
         conventions: Conventions,
         share: list[float],
+        rates: list[float],
         stages: list[float],
         month: int,
         new: float,
     ) -> None:
         self.loan, self.assumptions, self.conventions, self.share = loan, assumptions, conventions, share
-        self.month, self.new = month, new
+        self.month, self.new, self.rates = month, new, rates
         # A loan that pays in the month in which it defaults misses its first payment in the next.
         self.first = month + (conventions.default_base == "after_scheduled_principal")
         self.stages = stages
@@ -240,12 +241,21 @@ class Cohort:
         after = month - self.month
         return self.remaining[after] if after < len(self.remaining) else 0.0
 
+    def rate(self, month: int) -> float:
+        """The rate of a month; a balance that does not amortise keeps that of its default."""
+        advances = self.assumptions.advancing == "principal_and_interest"
+        return self.rates[max(month, self.first) - 1] if advances else self.rates[self.first - 1]
+
+    def due(self, month: int) -> float:
+        """Interest in a month on what was in foreclosure at its start."""
+        return self.left(month - 1) * self.owed(month) * self.rate(month)
+
     def missed_interest(self, month: int) -> float:
         """Interest due in a month on what was not liquidated before it."""
         if month < self.first:
             return 0.0
         share = 1.0 if month == self.month else self.left(month - 1)
-        return share * self.owed(month) * self.loan.annual_rate / 12
+        return share * self.owed(month) * self.rate(month)
 
     def advances(self, month: int) -> float:
         """The share of a month's missed interest that is advanced."""
@@ -272,8 +282,7 @@ class Cohort:
         claim = min(self.loan.mortgage_insurance * owed, lost)
         recouped = 0.0
         if self.conventions.recoup == "at_liquidation":
-            rate = self.loan.annual_rate / 12
-            paid = [self.owed(past) * rate * self.advances(past) for past in range(self.first, month + 1)]
+            paid = [self.owed(past) * self.rate(past) * self.advances(past) for past in range(self.first, month + 1)]
             recouped = min(math.fsum(paid), left - (lost - claim))
         loss = lost - claim + recouped
         parts = {"liquidation": left, "loss": loss, "mortgage_insurance": claim, "recouped_advances": recouped}
@@ -293,20 +302,25 @@ def project_loan(
     conventions: Conventions,
     periods: int,
     cutoff: datetime.date | None = None,
+    contract: tuple[list[float], list[float]] | None = None,
 ) -> Columns:
-    """Every field of one loan over the periods."""
+    """Every field of one loan over the periods.
+
+    contract: the shares that schedule() gives and the monthly rate of each month, for loans whose rate changes.
+    """
     assumptions = assumptions_for(loan, assumptions)
     stages, lag, term, rate = assumptions.stages, assumptions.lag, loan.remaining_term, loan.annual_rate / 12
     advances_principal = assumptions.advancing == "principal_and_interest"
     stops = conventions.final_defaults == "stop_before_maturity" and (
         assumptions.default is not None and not isinstance(assumptions.default.leaf, Vector)
     )
-    share = schedule(loan) + [0.0] * (periods + lag + 2)
+    shares, rates = contract or (schedule(loan), [rate] * loan.remaining_term)
+    share, rates = shares + [0.0] * (periods + lag + 2), rates + [0.0] * (periods + lag + 2)
     performing, alive = loan.balance, 1.0
     cohorts: list[Cohort] = []
     out: Columns = {name: [] for name in FIELDS}
     for i in range(1, periods + 1):
-        keep = share[i] / share[i - 1] if share[i - 1] > 0 else 0.0
+        keep, rate = share[i] / share[i - 1] if share[i - 1] > 0 else 0.0, rates[i - 1]
         age, month = age_of(loan) + i, calendar_month(cutoff, i)
         mdr = 0.0 if stops and i > term - lag else rate_of(assumptions.default, i, age, month)
         smm = burnt_out(assumptions, rate_of(assumptions.prepayment, i, age, month), alive)
@@ -315,8 +329,9 @@ def project_loan(
         pays_first = conventions.default_base == "after_scheduled_principal"
         new = performing * mdr * (keep if pays_first else 1.0)
         foreclosed = math.fsum(cohort.left(i - 1) * cohort.owed(i) for cohort in cohorts)
+        before = cohorts
         cohorts = [cohort for cohort in cohorts if i <= cohort.month + lag]
-        newest = Cohort(loan, assumptions, conventions, share, stages, i, new)
+        newest = Cohort(loan, assumptions, conventions, share, rates, stages, i, new)
         cohorts += [newest] if new else []
         ended = [cohort.liquidated(i) for cohort in cohorts]
         liquidated = {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
@@ -345,7 +360,7 @@ def project_loan(
             "foreclosure": math.fsum(
                 cohort.left(i) * cohort.owed(i + 1) - cohort.booked_early(i) for cohort in cohorts
             ),
-            "expected_interest": (performing + foreclosed) * rate,
+            "expected_interest": performing * rate + math.fsum(cohort.due(i) for cohort in before),
             "lost_interest": lost,
             "expected_principal": performing * amortizes
             + ((foreclosed - liquidated["liquidation"]) * amortizes if advances_principal else 0.0),

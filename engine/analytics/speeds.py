@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 from engine.analytics.roots import Floats, NoSolution, find_root, floats, plain
 from engine.curves import Abs, Psa, annual_from_monthly, monthly_from_annual
 from engine.errors import InvalidInput, Problem
-from engine.loan_arrays import MAX_TERM
+from engine.loans import MAX_TERM
 
 HIGHEST_PSA = 500.0
 

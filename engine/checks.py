@@ -1,0 +1,162 @@
+"""Checks that turn a tape's columns into arrays, and collect what is wrong with them."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import MAX_PROBLEMS, Problem
+from engine.loans import AMORTIZATIONS
+
+RATE = "a decimal in [0, 1]"
+Where = Callable[[str, int | None], str]
+
+
+class Checks:
+    """Converts columns of n loans and collects what is wrong with them, by the path that `where` gives."""
+
+    def __init__(self, columns: dict[str, Any], n: int, where: Where) -> None:
+        self.columns = columns
+        self.n = n
+        self.where = where
+        self.problems: list[Problem] = []
+
+    def number(
+        self, name: str, low: float, high: float, allowed: str, blank: float | None = None
+    ) -> NDArray[np.float64]:
+        """The column as float64 in [low, high]; `blank` stands for a missing optional value (None: refused)."""
+        value = self.columns[name]
+        if value is None and blank is not None:
+            return np.broadcast_to(np.float64(blank), (self.n,))
+        try:
+            if np.asarray(value).dtype.kind not in "iufO":
+                raise TypeError
+            array = np.asarray(value, dtype=np.float64)
+        except (TypeError, ValueError, OverflowError):
+            self.report(name, first_not_a_number(value), f"is not a number; expected {allowed}")
+            return np.zeros(self.n)
+        if array.ndim == 0:
+            missing = self.in_range(name, array[None], low, high, allowed, blank, scalar=True)
+            return np.broadcast_to(array if missing is None else np.float64(blank or 0), (self.n,))
+        array = self.sized(name, array)
+        missing = self.in_range(name, array, low, high, allowed, blank)
+        if missing is not None and blank is not None and not np.isnan(blank):
+            return np.where(missing, blank, array)
+        return array
+
+    def in_range(
+        self,
+        name: str,
+        array: NDArray[np.float64],
+        low: float,
+        high: float,
+        allowed: str,
+        blank: float | None,
+        scalar: bool = False,
+    ) -> NDArray[np.bool_] | None:
+        """Reports values outside [low, high]; returns where the column is blank, none if nowhere."""
+        if not array.size or (np.min(array) >= low and np.max(array) <= high):
+            return None
+        missing = np.isnan(array) if blank is not None else np.zeros(array.shape, dtype=bool)
+        for i in np.flatnonzero(~((array >= low) & (array <= high)) & ~missing)[:MAX_PROBLEMS]:
+            message = f"is {array[i]:.15g}; expected {allowed}{percent_hint(array[i], high)}"
+            self.report(name, None if scalar else int(i), message)
+        return missing if missing.any() else None
+
+    def whole(self, name: str, low: int, high: int, blank: int | None = None) -> NDArray[np.int32]:
+        """The column as int32 months in [low, high]."""
+        allowed = f"whole months in [{low}, {high}]"
+        value = self.columns[name]
+        integers = isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size > 0
+        if integers and value.min() >= low and value.max() <= high:
+            return self.sized(name, value.astype(np.int32, copy=False))
+        known = len(self.problems)
+        array = self.number(name, low, high, allowed, None if blank is None else float(blank))
+        if len(self.problems) > known:
+            return np.zeros(self.n, dtype=np.int32)
+        same = array.strides == (0,) and self.n > 0
+        some = np.nan_to_num(array[:1] if same else array)
+        for i in np.flatnonzero(some != np.floor(some))[:MAX_PROBLEMS]:
+            self.report(name, None if same else int(i), f"is {some[i]:.15g}; expected {allowed}")
+        months = some.astype(np.int32)
+        return np.broadcast_to(months[0], (self.n,)) if same else months
+
+    def check_ids(self) -> None:
+        """Reports loan ids that are not one a loan."""
+        ids = self.columns["loan_id"]
+        if ids is not None and (isinstance(ids, str) or len(ids) != self.n):
+            count = "one text for all" if isinstance(ids, str) else f"{len(ids)} values"
+            self.report("loan_id", None, f"has {count}; expected {self.n}, one a loan")
+
+    def sized(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
+        """The array as one value a loan: scalars repeat, another length is a problem."""
+        if array.ndim == 0:
+            return np.broadcast_to(array, (self.n,))
+        if array.shape != (self.n,):
+            shape = " x ".join(str(size) for size in array.shape)
+            self.report(name, None, f"has {shape} values; expected {self.n}, one a loan")
+            return np.broadcast_to(array.dtype.type(0), (self.n,))
+        return array
+
+    def amortization(self) -> NDArray[np.int8]:
+        """The column as indices into AMORTIZATIONS."""
+        value = self.columns["amortization"]
+        codes = {name: i for i, name in enumerate(AMORTIZATIONS)}
+        allowed = "one of " + ", ".join(AMORTIZATIONS)
+        if isinstance(value, str):
+            if value not in codes:
+                self.report("amortization", None, f"is {value!r}; expected {allowed}")
+            return np.broadcast_to(np.int8(codes.get(value, 0)), (self.n,))
+        kinds, index = np.unique(np.asarray(value, dtype=object).astype(str), return_inverse=True)
+        for kind in kinds:
+            if kind not in codes:
+                for i in np.flatnonzero(index == np.flatnonzero(kinds == kind)[0])[:MAX_PROBLEMS]:
+                    self.report("amortization", int(i), f"is {str(kind)!r}; expected {allowed}")
+        table = np.array([codes.get(str(kind), 0) for kind in kinds], dtype=np.int8)
+        return self.sized("amortization", table[index] if len(table) else np.zeros(0, dtype=np.int8))
+
+    def choice(self, name: str, allowed: tuple[str, ...]) -> NDArray[np.int8]:
+        """The column as indices into `allowed`, -1 where it is blank."""
+        value = self.columns[name]
+        if value is None or isinstance(value, str):
+            if value and value not in allowed:
+                self.report(name, None, f"is {value!r}; expected one of {', '.join(allowed)}")
+            return np.broadcast_to(np.int8(allowed.index(value) if value in allowed else -1), (self.n,))
+        codes: dict[Any, int] = {text: i for i, text in enumerate(allowed)} | {None: -1, "": -1}
+        unknown = [i for i, text in enumerate(value) if text == text and text not in codes][:MAX_PROBLEMS]
+        for i in unknown:
+            self.report(name, i, f"is {value[i]!r}; expected one of {', '.join(allowed)}")
+        return self.sized(name, np.array([codes.get(text, -1) for text in value], dtype=np.int8))
+
+    def names(self, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
+        """Indices into the sorted names of a text column, -1 where it is blank; and the names."""
+        value = self.columns[name]
+        if value is None or isinstance(value, str):
+            return np.broadcast_to(np.int32(0 if value else -1), (self.n,)), (value,) if value else ()
+        texts = np.array(["" if text is None or text != text else str(text) for text in value], dtype=object)
+        names = sorted(set(texts.tolist()) - {""})
+        index = {text: i for i, text in enumerate(names)}
+        return self.sized(name, np.array([index.get(text, -1) for text in texts], dtype=np.int32)), tuple(names)
+
+    def report(self, name: str, i: int | None, message: str) -> None:
+        self.problems.append(Problem(self.where(name, i), message))
+
+
+def first_not_a_number(value: Any) -> int | None:
+    """Index of the first value that is no number, none for a single value."""
+    if np.ndim(value) == 0:
+        return None
+    for i, item in enumerate(value):
+        if isinstance(item, str | bool | complex):
+            return i
+        try:
+            float(item)
+        except (TypeError, ValueError, OverflowError):
+            return i
+    return 0
+
+
+def percent_hint(value: float, high: float) -> str:
+    """How the value would read if a percentage was meant."""
+    return f" ({value:.15g}% is {value / 100:.15g})" if high == 1 and 1 < value <= 100 else ""

@@ -1,0 +1,43 @@
+"""The index values that a tape's floating loans read, in each scenario of a request."""
+
+import numpy as np
+
+from engine.assumptions import Scenario
+from engine.contracts import Contracts
+from engine.errors import AssumptionError, Problem
+from engine.rates import DatedRates, RatePath, RateTables, rate_tables
+from engine.request import ProjectionRequest
+
+
+def rates_of(request: ProjectionRequest, terms: Contracts, months: int) -> RateTables:
+    """The values of the indices that loans name, by scenario. Raises AssumptionError where an index has no path."""
+    if not terms.indices:
+        count = len(request.scenarios or [0])
+        return RateTables(values=np.zeros((1, 1, 1)), set_of_scenario=(0,) * count, past=0)
+    common = request.assumptions.rates or {}
+    paths: list[dict[str, RatePath]] = []
+    problems: list[Problem] = []
+    none: list[Scenario | None] = [None]
+    for scenario in request.scenarios or none:
+        own = None if scenario is None or scenario.assumptions is None else scenario.assumptions.rates
+        paths.append(common | (own or {}))
+        where = "assumptions" if scenario is None else f"scenario {scenario.name!r}"
+        problems += missing(paths[-1], terms, where)
+    if not problems and request.cutoff_date is None:
+        dated = {index for named in paths for index in terms.indices if isinstance(named[index], DatedRates)}
+        if dated:
+            message = f"is missing; the dated path of {', '.join(map(repr, sorted(dated)))} is read from it"
+            problems.append(Problem("cutoff_date", message))
+    if problems:
+        raise AssumptionError(problems)
+    return rate_tables(paths, terms.indices, int(terms.numbers["look_back"].max()), months, request.cutoff_date)
+
+
+def missing(known: dict[str, RatePath], terms: Contracts, where: str) -> list[Problem]:
+    """The indices that loans name and that have no path."""
+    allowed = f"one of {', '.join(map(repr, known))}" if known else "a path for it in assumptions.rates, which is empty"
+    return [
+        Problem(path, f"is {index!r}, for which {where} has no rates; expected {allowed}")
+        for index, path in zip(terms.indices, terms.index_paths, strict=True)
+        if index not in known
+    ]

@@ -1,0 +1,249 @@
+"""What the forward walk of ext/stepped.h reads: a row of doubles for each term, and a program for each loan.
+
+`walks_of` makes what a whole tape shares, `rows_of` the rows of a slice of it in the order of _core.STEPPED_NAMES.
+"""
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import _core
+from engine.contracts import INF, Contracts
+from engine.loans import AMORTIZATIONS, ROUNDING_DIRECTIONS
+
+if TYPE_CHECKING:
+    from engine.loan_arrays import LoanArrays
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+LEVEL_PAY, LINEAR = AMORTIZATIONS.index("level_pay"), AMORTIZATIONS.index("linear")
+MAX_GRADUATIONS = 30
+
+
+class Walks(msgspec.Struct, frozen=True, kw_only=True):
+    """Programs, schedules and payments of a tape's stepped loans.
+
+    month, op, value: operations of all programs back to back, each program ended by an operation in no month.
+    program, schedule: float64 (loans,), where a loan's operations and its schedule's shares begin, the schedule -1 for
+    none. shares: of the balance at the cut-off, schedules back to back. payment: float64 (loans,), NaN where it follows
+    from the balance. phase: int64 (loans,), equal for loans that reset in the same months.
+    """
+
+    month: Floats
+    op: NDArray[np.int32]
+    value: Floats
+    program: Floats
+    shares: Floats
+    schedule: Floats
+    payment: Floats
+    steady: Floats
+    phase: NDArray[np.int32]
+
+
+def walks_of(loans: "LoanArrays", terms: Contracts) -> Walks:
+    """The programs, schedules and payments of a tape with contracts."""
+    month, op, value, program = programs(loans, terms)
+    shares, schedule = shares_of(loans, terms)
+    numbers = terms.numbers
+    growing = growths_ahead(loans, terms)
+    kept = (terms.index >= 0) | (terms.steps >= 0)
+    kept &= numbers["recast_frequency"] >= 0
+    every, start = numbers["reset_frequency"], numbers["first_reset"]
+    phase = np.where(terms.index >= 0, 1200 * np.minimum(every, 12) + np.maximum(start, 0) % every, 0)
+    return Walks(
+        month=month, op=op, value=value, program=program, shares=shares, schedule=schedule,
+        payment=graduated_payment(loans, terms, growing),
+        steady=np.where(kept | np.isfinite(numbers["payment_cap"]) | growing, 0.0, 1.0), phase=phase.astype(np.int32),
+    )  # fmt: skip
+
+
+def growths_ahead(loans: "LoanArrays", terms: Contracts) -> NDArray[np.bool_]:
+    """Where a payment is yet to grow."""
+    ahead: NDArray[np.bool_] = 12 * terms.numbers["graduation_years"] > loans.age
+    return ahead
+
+
+def graduated_payment(loans: "LoanArrays", terms: Contracts, growing: NDArray[np.bool_]) -> Floats:
+    """The payment as stated, the first one of a graduated loan where it follows from the balance, else NaN.
+
+    Solves balance = payment x sum over the years of (1 + growth)^year x annuity of that year's months.
+    """
+    solve = growing & np.isnan(loans.payment)
+    if not solve.any():
+        return loans.payment
+    age, term = loans.age[solve].astype(np.float64), loans.term[solve].astype(np.float64)
+    spread = loans.amortization_term[solve]
+    n = np.where(spread > 0, spread, term)
+    r, grown = loans.rate[solve] / 12, 1 + terms.numbers["graduation_rate"][solve]
+    years = terms.numbers["graduation_years"][solve]
+    start, level, worth = np.zeros(len(n)), np.ones(len(n)), np.zeros(len(n))
+    for year in range(1, MAX_GRADUATIONS + 1):
+        at = 12 * year - age
+        grows = (at > 0) & (year <= years) & (at < n)
+        worth += np.where(grows, level * annuity(r, start, at), 0.0)
+        start, level = np.where(grows, at, start), np.where(grows, level * grown, level)
+    worth += level * annuity(r, start, n)
+    payment = np.array(loans.payment)
+    payment[solve] = loans.balance[solve] / worth
+    return payment
+
+
+def annuity(r: Floats, start: Floats, stop: Floats) -> Floats:
+    """Present value of one unit a month in the months after `start`, up to `stop`."""
+    growth = np.log1p(r)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        worth = np.exp(-start * growth) * -np.expm1(-(stop - start) * growth) / r
+    return np.where(r < 1e-18, stop - start, worth)
+
+
+def shares_of(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, Floats]:
+    """The schedules back to back as shares of the cut-off balance, one copy for each age at which loans enter."""
+    if not terms.schedules:
+        return np.zeros(1), np.broadcast_to(np.float64(-1), (len(loans),))
+    by_age = np.array([each.by == "age" for each in terms.schedules])
+    entered = np.where(by_age[terms.schedule] & (terms.schedule >= 0), loans.age, 0)
+    keys, which = np.unique(terms.schedule.astype(np.int64) * 4096 + entered, return_inverse=True)
+    parts: list[Floats] = []
+    begins = np.full(len(keys), -1.0)
+    length = 0
+    longest = int(loans.term.max()) + 1
+    for i, key in enumerate(keys.tolist()):
+        schedule, age = key // 4096, key % 4096
+        if schedule < 0:
+            continue
+        balances = np.asarray(terms.schedules[schedule].balances, dtype=np.float64)[age:][:longest]
+        shares = np.zeros(longest + 1)
+        shares[: len(balances)] = balances / balances[0] if balances[0] > 0 else 0.0
+        parts.append(shares)
+        begins[i] = length
+        length += len(shares)
+    return np.concatenate(parts), begins[which].reshape(len(loans))
+
+
+def programs(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, NDArray[np.int32], Floats, Floats]:
+    """Months, operations and values of all programs, and where each loan's begins; entry 0 ends the empty program."""
+    entries: list[tuple[Integers, Floats, str, Floats]] = []
+
+    def add(where: NDArray[np.bool_], month: Floats, op: str, value: Floats | float = 0.0) -> None:
+        at = np.flatnonzero(where & (month >= 0) & (month < loans.term))
+        entries.append((at, month[at], op, np.broadcast_to(value, where.shape)[at]))
+
+    numbers, free = terms.numbers, loans.interest_only.astype(np.float64)
+    add(terms.stepped & (free > 0), free, "amortize")
+    held = np.where(terms.interest < 0, 0, terms.interest) + 1.0
+    start = numbers["holiday_start"] - 1
+    add(numbers["holiday_start"] > 0, start, "hold", held)
+    add(numbers["holiday_start"] > 0, start + numbers["holiday_months"], "resume")
+    for k, steps in enumerate(terms.rate_schedules):
+        mine = terms.steps == k
+        for step in steps.steps:
+            month = step.month - (loans.age if steps.by == "age" else np.zeros(len(loans)))
+            add(mine, month.astype(np.float64), "rate", step.annual_rate)
+    years = numbers["graduation_years"]
+    for year in range(1, int(years.max(initial=0)) + 1):
+        anniversary = 12.0 * year - loans.age.astype(np.float64)
+        add((years >= year) & (anniversary > 0), anniversary, "grow", numbers["graduation_rate"])
+        add((years == year) & (anniversary > 0) & np.isnan(loans.payment), anniversary, "level")
+    return joined(entries, len(loans))
+
+
+def joined(
+    entries: list[tuple[Integers, Floats, str, Floats]], n: int
+) -> tuple[Floats, NDArray[np.int32], Floats, Floats]:
+    """The entries in order of loan, month and operation, with an end after those of each loan."""
+    loan = np.concatenate([at for at, _, _, _ in entries])
+    month = np.concatenate([months for _, months, _, _ in entries])
+    value = np.concatenate([values for _, _, _, values in entries])
+    op = np.concatenate([np.full(len(at), _core.OPERATIONS.index(name)) for at, _, name, _ in entries])
+    some = np.unique(loan)
+    end = np.full(len(some), _core.OPERATIONS.index("end"))
+    loan, month = np.concatenate([loan, some]), np.concatenate([month, np.full(len(some), INF)])
+    op, value = np.concatenate([op, end]), np.concatenate([value, np.zeros(len(some))])
+    order = np.lexsort((op, month, loan))
+    program = np.zeros(n)
+    begins = np.searchsorted(loan[order], some) + 1
+    program[some] = begins
+    none = np.array([INF])
+    return (
+        np.concatenate([none, month[order]]),
+        np.concatenate([[_core.OPERATIONS.index("end")], op[order]]).astype(np.int32),
+        np.concatenate([[0.0], value[order]]),
+        program,
+    )
+
+
+def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) -> dict[str, Floats]:
+    """Rows of the loans in a slice by the names of _core.STEPPED_NAMES, each float64 of the slice's length."""
+    numbers = {name: column[part] for name, column in terms.numbers.items()}
+    kind, term = loans.amortization[part], loans.term[part]
+    free, spread, age = loans.interest_only[part], loans.amortization_term[part], loans.age[part]
+    floating, direction = terms.index[part] >= 0, terms.direction[part]
+    recast, full = numbers["recast_frequency"], numbers["full_recast_frequency"]
+    first_cap, first_floor = numbers["first_cap"], numbers["first_floor"]
+    return {
+        "balance": loans.balance[part],
+        "rate": loans.rate[part],
+        "fee": loans.fee[part] / 12,
+        "payment": walks.payment[part],
+        "compound": as_floats(kind == LEVEL_PAY),
+        "pays": as_floats((kind == LEVEL_PAY) | (kind == LINEAR)),
+        "last": term - 1.0,
+        "amortized": np.where(spread > 0, free + spread, term).astype(np.float64),
+        "interest_only": as_floats(free > 0),
+        "steady": walks.steady[part],
+        "index": as_floats(np.maximum(terms.index[part], 0)),
+        "next_reset": np.where(floating, numbers["first_reset"], INF),
+        "reset_every": numbers["reset_frequency"],
+        "look_back": numbers["look_back"],
+        "margin": numbers["margin"],
+        "first_cap": np.where(np.isinf(first_cap), numbers["periodic_cap"], first_cap),
+        "first_floor": np.where(np.isinf(first_floor), numbers["periodic_floor"], first_floor),
+        "cap": numbers["periodic_cap"],
+        "floor": numbers["periodic_floor"],
+        "life_cap": numbers["life_cap"],
+        "life_floor": numbers["life_floor"],
+        "rounding": numbers["rate_rounding"],
+        "up": as_floats(direction == ROUNDING_DIRECTIONS.index("up")),
+        "down": as_floats(direction == ROUNDING_DIRECTIONS.index("down")),
+        "recast_on_reset": as_floats(recast < 0),
+        "next_recast": next_multiple(recast, age),
+        "recast_every": recast,
+        "next_full": next_multiple(full, age),
+        "full_every": full,
+        "payment_cap": numbers["payment_cap"],
+        "limit": terms.limit[part],
+        "schedule": walks.schedule[part],
+        "program": walks.program[part],
+    }
+
+
+def as_floats(values: NDArray[np.generic]) -> Floats:
+    return values.astype(np.float64)
+
+
+def next_multiple(every: Floats, age: NDArray[np.int32]) -> Floats:
+    """Months to the next age that is a multiple of `every`; infinite where that is 0, negative or infinite."""
+    if every.strides == (0,) and not 0 < every[0] < INF:
+        return np.broadcast_to(np.float64(INF), every.shape)
+    some = (every > 0) & np.isfinite(every)
+    period = np.where(some, every, 1.0)
+    return np.where(some, period - age % period, INF)
+
+
+def placed(rows: dict[str, Floats], order: Integers, place: Integers, lanes: int) -> Floats:
+    """The rows in their lanes, float64 (rows, lanes), lane place[j] for loan order[j]; the other lanes owe nothing."""
+    out = np.zeros((len(_core.STEPPED_NAMES), lanes))
+    for row, name in enumerate(_core.STEPPED_NAMES):
+        column = rows[name]
+        if name == "balance" or column.strides != (0,):
+            out[row] = EMPTY.get(name, 0.0)
+            _core.place(column, order, place, out[row])
+        else:
+            out[row] = column[0]
+    return out
+
+
+# What an empty lane holds where nought would mean something.
+EMPTY = {"last": -1.0, "next_reset": INF, "next_recast": INF, "next_full": INF, "limit": INF, "schedule": -1.0}

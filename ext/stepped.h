@@ -1,0 +1,356 @@
+/* Contract sums of loans whose rate or payment changes on the way: walked forward, eight loans to a vector.
+ *
+ * Fills the sums of contract.h: a(t), the balance, and i(t), the interest due, of a borrower who neither prepays nor
+ * defaults; interest[t - 1] is what falls due in month t. What behaviour does to them is the same for both walks.
+ *
+ * A month is a' = max(a + compound x r a - payment, 0): compound is 1 where the payment includes the interest (level
+ * pay), 0 where it comes on top (linear, bullet, interest-only). All else happens at events, between months, at time
+ * s = 0, 1, ..: resets of the rate, recasts of the payment, maturity, and the operations of a loan's program. A block
+ * of vectors runs without a test until the first event of any of them.
+ *
+ * Forward, the rounding of a month grows by (1 + r) each month after. A payment that follows from the balance is
+ * therefore computed anew every REFRESH months at the latest, which changes nothing but the rounding; so errors grow
+ * over REFRESH months only. A payment that was stated, capped or left as it was when the rate changed is walked as
+ * it stands: there the error is about (1 + r)^t ulps of the opening balance, r the rate of a month.
+ *
+ * How to add to it. What a loan does at known months (a draw, a penalty, a status that ends): an operation, that is a
+ * number in the enum below, a case in `operate`, and its entries in engine/contracts.py. What follows from
+ * the state or from a path at regular times: a row in the enum of rows, a part of `events`, and its
+ * column in engine/contracts.py. What takes part in every month: a flag of stepped_block, as schedules are.
+ */
+#ifndef CASHFLOW_STEPPED_H
+#define CASHFLOW_STEPPED_H
+#include <math.h>
+#include "contract.h"
+
+#define STEPPED 16    /* vectors a block */
+#define REFRESH 24    /* months after which a payment is computed anew */
+#define ALL_DUE 1e300 /* a payment that no balance survives */
+#define FUZZ 1e-9     /* of a rounding increment: an index and a margin on the grid stay on it */
+
+/* Rows of a loan, doubles; engine/contracts.py names them in this order. Months count from the cut-off. */
+enum {
+    ROW_BALANCE, ROW_RATE, ROW_FEE, ROW_PAYMENT, ROW_COMPOUND, ROW_PAYS, ROW_LAST, ROW_AMORTIZED, ROW_INTEREST_ONLY,
+    ROW_STEADY, ROW_INDEX, ROW_NEXT_RESET, ROW_RESET_EVERY, ROW_LOOK_BACK, ROW_MARGIN, ROW_FIRST_CAP, ROW_FIRST_FLOOR,
+    ROW_CAP, ROW_FLOOR, ROW_LIFE_CAP, ROW_LIFE_FLOOR, ROW_ROUNDING, ROW_UP, ROW_DOWN, ROW_RECAST_ON_RESET,
+    ROW_NEXT_RECAST, ROW_RECAST_EVERY, ROW_NEXT_FULL, ROW_FULL_EVERY, ROW_PAYMENT_CAP, ROW_LIMIT, ROW_SCHEDULE,
+    ROW_PROGRAM, STEPPED_ROWS
+};
+
+/* Operations of a program: (month, operation, value), in order; the last is OP_END. */
+enum { OP_RATE, OP_AMORTIZE, OP_HOLD, OP_RESUME, OP_GROW, OP_LEVEL, OP_END };
+/* The value of OP_HOLD: what becomes of the interest of a payment holiday. */
+enum { HOLD_NONE, HOLD_CAPITALIZED, HOLD_FORGIVEN, HOLD_PAID };
+
+typedef struct {
+    /* IN rows of STEPPED_ROWS, each of `vectors` x LANES doubles, `stride` apart */
+    const double *rows;
+    long stride, vectors;
+    /* annual index values, index_width months a row; `past` months come before the cut-off */
+    const double *index;
+    long index_width, past;
+    /* shares of the opening balance by month, rows back to back */
+    const double *schedules;
+    const double *op_month, *op_value;
+    const int *op;
+} stepped_run;
+
+typedef struct {
+    vec a[STEPPED], r[STEPPED], payment[STEPPED], compound[STEPPED], fee[STEPPED], limit[STEPPED], scheduled[STEPPED];
+    vec rate[STEPPED], contract[STEPPED]; /* the annual rate, and the payment when nothing holds it back */
+    vec interest_only[STEPPED], hold[STEPPED], unset[STEPPED], steady[STEPPED], computed[STEPPED];
+    vec next_reset[STEPPED], next_recast[STEPPED], next_full[STEPPED], refresh[STEPPED], program[STEPPED];
+    double due[STEPPED];
+} walk;
+
+#define INLINE static inline __attribute__((always_inline))
+#define ROW(NAME) (((const vec *)(run->rows + (NAME) * run->stride))[first + i])
+
+INLINE int any(mask m) {
+    long long x = 0;
+    for (int j = 0; j < LANES; j++) x |= m[j];
+    return x != 0;
+}
+
+INLINE vec at_least(vec x, vec low) { return choose(x < low, low, x); }
+INLINE vec at_most(vec x, vec high) { return choose(x > high, high, x); }
+
+/* The largest whole number not above x; |x| < 2^62. */
+INLINE vec floor_of(vec x) {
+    vec whole = __builtin_convertvector(__builtin_convertvector(x, mask), vec);
+    return choose(whole > x, whole - 1.0, whole);
+}
+
+/* The payment that repays a in n months at r a month. 1 - (1 + r)^-n by its bits: f(2k) = f(k)(2 - f(k)) and
+ * f(k + 1) = f(k) + f(1)(1 - f(k)) lose no digits however small r is. */
+INLINE vec level_payment(vec a, vec r, vec n) {
+    const vec one = r / (1.0 + r);
+    vec f = {0};
+    mask months = __builtin_convertvector(n, mask);
+    long long highest = 1;
+    for (int j = 0; j < LANES; j++) highest |= months[j] < 4096 ? months[j] : 4095;
+    for (int bit = 63 - __builtin_clzll((unsigned long long)highest); bit >= 0; bit--) {
+        f = f * (2.0 - f);
+        f = choose(-((months >> bit) & 1), f + one * (1.0 - f), f);
+    }
+    mask matters = r > 1e-30;
+    return choose(matters, a * (choose(matters, r, (vec){0} + 1.0) / choose(matters, f, (vec){0} + 1.0)), a / n);
+}
+
+/* The annual rate of the lanes that reset at s: index, margin, rounding, then caps and floors. */
+INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i, mask reset, double s) {
+    vec q = {0};
+    for (int j = 0; j < LANES; j++)
+        if (reset[j])
+            q[j] = run->index[(long)ROW(ROW_INDEX)[j] * run->index_width + run->past + (long)(s - ROW(ROW_LOOK_BACK)[j])];
+    q += ROW(ROW_MARGIN);
+    vec grid = ROW(ROW_ROUNDING), up = ROW(ROW_UP), down = ROW(ROW_DOWN);
+    mask rounded = grid > 0.0;
+    vec steps = q / choose(rounded, grid, (vec){0} + 1.0);
+    vec whole = choose(up > 0.0, -floor_of(FUZZ - steps), floor_of(steps + choose(down > 0.0, (vec){0}, (vec){0} + 0.5) + FUZZ));
+    q = choose(rounded, whole * grid, q);
+    mask is_first = w->unset[i] > 0.0;
+    q = at_most(q, w->rate[i] + choose(is_first, ROW(ROW_FIRST_CAP), ROW(ROW_CAP)));
+    q = at_least(q, w->rate[i] - choose(is_first, ROW(ROW_FIRST_FLOOR), ROW(ROW_FLOOR)));
+    return at_most(at_least(q, ROW(ROW_LIFE_FLOOR)), ROW(ROW_LIFE_CAP));
+}
+
+/* Recasts the contract's payment to what repays the balance by the end of the amortization; `capped` lanes move by
+ * their payment cap at most. */
+INLINE void recast(const stepped_run *run, walk *w, long first, long i, mask which, mask capped, double s) {
+    vec r = ROW(ROW_COMPOUND) * w->rate[i] / 12.0, cap = ROW(ROW_PAYMENT_CAP), old = w->contract[i];
+    vec fresh = ROW(ROW_PAYS) * level_payment(w->a[i], r, at_least(ROW(ROW_AMORTIZED) - s, (vec){0} + 1.0));
+    mask bound = capped & (cap < INFINITY);
+    vec finite = choose(cap < INFINITY, cap, (vec){0});
+    fresh = choose(bound, at_most(at_least(fresh, old / (1.0 + finite)), old * (1.0 + finite)), fresh);
+    w->contract[i] = choose(which, fresh, old);
+    w->computed[i] = choose(which, (vec){0} + 1.0, w->computed[i]);
+    vec later = choose(w->steady[i] > 0.0, (vec){0} + (s + REFRESH), (vec){0} + INFINITY);
+    w->refresh[i] = choose(which, later, w->refresh[i]);
+}
+
+/* Runs the operations of lane j that fall at s. Returns whether its payment is to be recast without a cap; sets
+ * *follows where it is to be recast as at a reset. */
+INLINE int operate(const stepped_run *run, walk *w, long first, long i, int j, double s, int *follows) {
+    long at = (long)w->program[i][j];
+    int full = 0;
+    const int computed = w->computed[i][j] > 0; /* a stated payment stays until something else recasts it */
+    for (; run->op_month[at] == s; at++) {
+        const double value = run->op_value[at];
+        switch (run->op[at]) {
+        case OP_RATE: w->rate[i][j] = value; *follows = ROW(ROW_RECAST_ON_RESET)[j] > 0; break;
+        case OP_AMORTIZE: w->interest_only[i][j] = 0; full |= computed; break;
+        case OP_HOLD: w->hold[i][j] = value; break;
+        case OP_RESUME: w->hold[i][j] = HOLD_NONE; full |= computed; break;
+        case OP_GROW: w->contract[i][j] *= 1 + value; break;
+        case OP_LEVEL: w->steady[i][j] = 1; full = 1; break;
+        }
+    }
+    w->program[i][j] = (double)at;
+    return full;
+}
+
+/* Sets what a month reads from the state: rate of the month, payment and compounding, with what holds them back. */
+INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s) {
+    const vec zero = {0}, one = zero + 1.0, hold = w->hold[i];
+    mask held = hold > 0.0, free = (hold == 0.0) & (w->interest_only[i] == 0.0);
+    vec compound = choose(w->interest_only[i] > 0.0, zero, ROW(ROW_COMPOUND));
+    w->compound[i] = choose(hold == (double)HOLD_CAPITALIZED, one, choose(held, zero, compound));
+    w->r[i] = choose(hold == (double)HOLD_FORGIVEN, zero, w->rate[i] / 12.0);
+    w->payment[i] = choose(free, w->contract[i], zero);
+    mask ends = ROW(ROW_LAST) == s;
+    w->payment[i] = choose(ends, zero + ALL_DUE, w->payment[i]);
+    w->scheduled[i] = choose(ends, zero - 1.0, w->scheduled[i]);
+    const vec never = zero + INFINITY;
+    w->limit[i] = choose(ends, never, w->limit[i]);
+    w->next_reset[i] = choose(ends, never, w->next_reset[i]);
+    w->next_recast[i] = choose(ends, never, w->next_recast[i]);
+    w->next_full[i] = choose(ends, never, w->next_full[i]);
+    w->refresh[i] = choose(ends, never, w->refresh[i]);
+}
+
+INLINE double next_due(const stepped_run *run, const walk *w, long first, long i, double s) {
+    vec due = at_most(at_most(w->next_reset[i], w->next_recast[i]), at_most(w->next_full[i], w->refresh[i]));
+    double least = INFINITY;
+    for (int j = 0; j < LANES; j++) {
+        double program = run->op_month[(long)w->program[i][j]], last = ROW(ROW_LAST)[j];
+        if (due[j] < least) least = due[j];
+        if (program < least) least = program;
+        if (last > s && last < least) least = last;
+    }
+    return least;
+}
+
+/* What happens to vector i at time s, before month s + 1. Called, not inlined: it is rare and long. */
+SIMD static __attribute__((noinline)) void events(const stepped_run *run, walk *w, long first, long i, double s) {
+    mask full = {0}, follows = {0}, reset = w->next_reset[i] == s;
+    for (int j = 0; j < LANES; j++) {
+        if (run->op_month[(long)w->program[i][j]] != s) continue;
+        int as_reset = 0;
+        full[j] = -(long long)operate(run, w, first, i, j, s, &as_reset);
+        follows[j] = -(long long)as_reset;
+    }
+    if (any(reset)) {
+        w->rate[i] = choose(reset, reset_rate(run, w, first, i, reset, s), w->rate[i]);
+        w->unset[i] = choose(reset, (vec){0}, w->unset[i]);
+        w->next_reset[i] = choose(reset, w->next_reset[i] + ROW(ROW_RESET_EVERY), w->next_reset[i]);
+        follows |= reset & (ROW(ROW_RECAST_ON_RESET) > 0.0);
+    }
+    mask regular = w->next_recast[i] == s, whole = w->next_full[i] == s;
+    w->next_recast[i] = choose(regular, w->next_recast[i] + ROW(ROW_RECAST_EVERY), w->next_recast[i]);
+    w->next_full[i] = choose(whole, w->next_full[i] + ROW(ROW_FULL_EVERY), w->next_full[i]);
+    full |= whole | (w->refresh[i] == s);
+    if (s == 0.0) full |= w->contract[i] != w->contract[i];
+    mask capped = (follows | regular) & ~full;
+    if (any(full | capped)) recast(run, w, first, i, full | capped, capped, s);
+    settle(run, w, first, i, s);
+    w->due[i] = next_due(run, w, first, i, s);
+}
+
+/* Recasts the lanes whose balance would pass its limit in the month after s. */
+SIMD static __attribute__((noinline)) void pass_limit(const stepped_run *run, walk *w, long first, long i,
+                                                      const mask *over, double s) {
+    recast(run, w, first, i, *over, (mask){0}, s);
+    settle(run, w, first, i, s);
+    w->due[i] = next_due(run, w, first, i, s);
+}
+
+INLINE void begin(const stepped_run *run, walk *w, long first, long i) {
+    const vec zero = {0};
+    w->a[i] = ROW(ROW_BALANCE);
+    w->fee[i] = ROW(ROW_FEE);
+    w->limit[i] = ROW(ROW_LIMIT);
+    w->scheduled[i] = ROW(ROW_SCHEDULE);
+    w->rate[i] = ROW(ROW_RATE);
+    w->contract[i] = ROW(ROW_PAYMENT);
+    w->computed[i] = zero;
+    w->interest_only[i] = ROW(ROW_INTEREST_ONLY);
+    w->hold[i] = zero;
+    w->unset[i] = zero + 1.0;
+    w->steady[i] = ROW(ROW_STEADY);
+    w->next_reset[i] = ROW(ROW_NEXT_RESET);
+    w->next_recast[i] = ROW(ROW_NEXT_RECAST);
+    w->next_full[i] = ROW(ROW_NEXT_FULL);
+    w->refresh[i] = zero + INFINITY;
+    w->program[i] = ROW(ROW_PROGRAM);
+    w->due[i] = 0;
+}
+
+/* Balances after month t of the lanes that follow a schedule, the others as in `next`. */
+INLINE vec on_schedule(const stepped_run *run, const walk *w, long first, long i, vec next, long t) {
+    for (int j = 0; j < LANES; j++)
+        if (w->scheduled[i][j] >= 0) next[j] = ROW(ROW_BALANCE)[j] * run->schedules[(long)w->scheduled[i][j] + t];
+    return next;
+}
+
+/* One block: adds sums of a(t), i(t) and fee a(t) to balance, interest and fees [0 .. months] (interest[t - 1] is due in
+ * month t), and the capped loss min(severity a(t), a(t + lag)) to capped[t + lag + 1]. lanes, dues: OUT the balances
+ * and the interest of a single vector lane by lane, rows `stride` apart, or NULL. ring: STEPPED x (lag + 1) vectors. */
+INLINE void stepped_block(const stepped_run *run, long first, long vectors, long months, int with_limit,
+                          int with_schedule, int with_loss, double severity, long lag, double *balance,
+                          double *interest, double *fees, double *capped, double *ring, double *lanes, double *dues,
+                          long stride) {
+    walk state, *w = &state;
+    vec *past = (vec *)ring;
+    double due = 0;
+    long slot = 0;
+    vec sum = {0}, sum_fee = {0};
+    if (with_loss) memset(ring, 0, sizeof(vec) * (size_t)(vectors * (lag + 1)));
+    for (long i = 0; i < vectors; i++) {
+        begin(run, w, first, i);
+        sum += w->a[i];
+        sum_fee += w->fee[i] * w->a[i];
+    }
+    balance[0] += fold(&sum);
+    if (fees) fees[0] += fold(&sum_fee);
+    if (lanes)
+        for (int j = 0; j < LANES; j++) lanes[j * stride] = w->a[0][j];
+    for (long t = 1; t <= months; t++) {
+        vec sum_rate = {0}, sum_loss = {0};
+        sum = sum_fee = (vec){0};
+        const double s = (double)(t - 1);
+        if (due <= s) {
+            due = INFINITY;
+            for (long i = 0; i < vectors; i++) {
+                if (w->due[i] <= s) events(run, w, first, i, s);
+                if (w->due[i] < due) due = w->due[i];
+            }
+        }
+        if (with_loss) {
+            const long old = slot + 1 > lag ? 0 : slot + 1; /* the slot written lag months before t - 1 */
+            for (long i = 0; i < vectors; i++) {
+                past[slot * vectors + i] = w->a[i];
+                vec at_default = past[old * vectors + i] * severity, left = w->a[i];
+                sum_loss += choose(at_default < left, at_default, left);
+            }
+            if (t > lag) capped[t] += fold(&sum_loss);
+            slot = old;
+        }
+        for (long i = 0; i < vectors; i++) {
+            vec accrued = w->r[i] * w->a[i], next = w->a[i] + w->compound[i] * accrued - w->payment[i];
+            if (with_limit) {
+                mask over = next > w->limit[i];
+                if (any(over)) {
+                    pass_limit(run, w, first, i, &over, s);
+                    if (w->due[i] < due) due = w->due[i];
+                    next = w->a[i] + w->compound[i] * accrued - w->payment[i];
+                }
+            }
+            if (with_schedule) next = on_schedule(run, w, first, i, next, t);
+            w->a[i] = (vec)((mask)next & (next > 0.0));
+            sum_rate += accrued;
+            sum += w->a[i];
+            sum_fee += w->fee[i] * w->a[i];
+            if (lanes)
+                for (int j = 0; j < LANES; j++) {
+                    lanes[j * stride + t] = w->a[i][j];
+                    dues[j * stride + t - 1] = accrued[j];
+                }
+        }
+        balance[t] += fold(&sum);
+        if (interest) interest[t - 1] += fold(&sum_rate);
+        if (fees) fees[t] += fold(&sum_fee);
+    }
+    if (dues)
+        for (int j = 0; j < LANES; j++) dues[j * stride + months] = 0;
+}
+
+INLINE int needs_limit(const stepped_run *run, long first, long vectors) {
+    const double *limit = run->rows + ROW_LIMIT * run->stride + first * LANES;
+    for (long k = 0; k < vectors * LANES; k++)
+        if (limit[k] < INFINITY) return 1;
+    return 0;
+}
+
+INLINE int needs_schedule(const stepped_run *run, long first, long vectors) {
+    const double *schedule = run->rows + ROW_SCHEDULE * run->stride + first * LANES;
+    for (long k = 0; k < vectors * LANES; k++)
+        if (schedule[k] >= 0) return 1;
+    return 0;
+}
+
+/* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees or capped may be NULL. Blocks without
+ * limits and schedules have a loop of their own. */
+SIMD static void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
+                              double *interest, double *fees, double *capped, double *ring) {
+    for (long first = 0; first < run->vectors; first += STEPPED) {
+        long left = run->vectors - first, width = left < STEPPED ? left : STEPPED;
+        const int rare = needs_limit(run, first, width) || needs_schedule(run, first, width);
+        if (capped)
+            stepped_block(run, first, width, months, 1, 1, 1, severity, lag, balance, interest, fees, capped, ring,
+                          NULL, NULL, 0);
+        else if (rare)
+            stepped_block(run, first, width, months, 1, 1, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL, NULL, 0);
+        else if (width == STEPPED)
+            stepped_block(run, first, STEPPED, months, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL, NULL, 0);
+        else
+            stepped_block(run, first, width, months, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL, NULL, 0);
+    }
+}
+
+/* Balances and interest due of one vector of eight loans, lane by lane: OUT rows [LANES][stride], each [0 .. months]. */
+SIMD static void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues,
+                               long stride, double *scratch) {
+    stepped_block(run, vector, 1, months, 1, 1, 0, 0, 0, scratch, NULL, NULL, NULL, NULL, lanes, dues, stride);
+}
+#endif

@@ -1,0 +1,133 @@
+"""Contract sums of a run by either walk, backward for plain loans and forward for stepped ones. Part of _core.pyx."""
+
+cdef extern from "stepped.h" nogil:
+    ctypedef struct stepped_run:
+        const double *rows
+        long stride
+        long vectors
+        const double *index
+        long index_width
+        long past
+        const double *schedules
+        const double *op_month
+        const double *op_value
+        const int *op
+    void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
+                      double *interest, double *fees, double *capped, double *ring) noexcept
+    void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues, long stride,
+                       double *scratch) noexcept
+    enum: ROW_FEE
+    enum: STEPPED_ROWS
+    enum: STEPPED
+
+# In the order of the enums of stepped.h.
+STEPPED_NAMES = (
+    "balance", "rate", "fee", "payment", "compound", "pays", "last", "amortized", "interest_only", "steady", "index",
+    "next_reset", "reset_every", "look_back", "margin", "first_cap", "first_floor", "cap", "floor", "life_cap",
+    "life_floor", "rounding", "up", "down", "recast_on_reset", "next_recast", "recast_every", "next_full", "full_every",
+    "payment_cap", "limit", "schedule", "program",
+)
+OPERATIONS = ("rate", "amortize", "hold", "resume", "grow", "level", "end")
+assert len(STEPPED_NAMES) == STEPPED_ROWS
+
+# How a run is walked: column RUN_WALK.
+cdef enum:
+    WALK_BACK, WALK_FORWARD, WALK_ON_INDEX
+
+
+cdef struct Source:
+    # the vectors of a run, in the form of its walk
+    bint forward
+    contract_run plain
+    stepped_run stepped
+
+
+cdef void sums(const Source *run, long months, double severity, long lag, double *balance, double *interest,
+               double *fees, double *capped, double *ring) noexcept nogil:
+    """OUT the contract sums of a run, zeroed by the caller; as contract_sums of contract.h."""
+    if run.forward:
+        stepped_sums(&run.stepped, months, severity, lag, balance, interest, fees, capped, ring)
+    else:
+        contract_sums(&run.plain, months, severity, lag, balance, interest, fees, capped, ring)
+
+
+cdef struct Tables:
+    # a stepped run without its place, the index values of each set, and the set of each scenario
+    stepped_run run
+    const double *index
+    long sets
+    long set_size
+    const long *set_of
+
+
+cdef class Walked:
+    """What all stepped runs of a chunk read: rows in lanes, programs, schedules, and index values by set.
+
+    rows: float64 (rows, lanes). index: float64 (sets, indices, months), `past` of them before the cut-off. set_of:
+    int64 (scenarios,), the set of each.
+    """
+    cdef const double[:, ::1] rows
+    cdef const double[:, :, ::1] index
+    cdef const long[::1] set_of
+    cdef long past
+    cdef const double[::1] shares
+    cdef const double[::1] month
+    cdef const double[::1] value
+    cdef const int[::1] op
+
+    def __init__(self, rows, index, set_of, past, shares, month, op, value):
+        self.rows, self.index, self.set_of, self.past = rows, index, set_of, past
+        self.shares, self.month, self.op, self.value = shares, month, op, value
+
+    cdef Tables tables(self):
+        cdef Tables out
+        out.run.rows = &self.rows[0, 0]
+        out.run.stride = self.rows.shape[1]
+        out.run.vectors = 0
+        out.run.index = NULL
+        out.run.index_width = self.index.shape[2]
+        out.run.past = self.past
+        out.run.schedules = &self.shares[0]
+        out.run.op_month = &self.month[0]
+        out.run.op_value = &self.value[0]
+        out.run.op = &self.op[0]
+        out.index = &self.index[0, 0, 0]
+        out.sets = self.index.shape[0]
+        out.set_size = self.index.shape[1] * self.index.shape[2]
+        out.set_of = &self.set_of[0]
+        return out
+
+
+cdef long point(Source *source, const double[:, ::1] loans, const Tables *tables, const long *row) noexcept nogil:
+    """OUT source: the vectors of the run that `row` describes. Returns how many sets of index values it is walked on."""
+    source.forward = row[RUN_WALK] != WALK_BACK
+    if not source.forward:
+        lane_pointers(&source.plain, &loans[0, 0] + row[RUN_FIRST], loans.shape[1], row[RUN_VECTORS])
+        return 1
+    source.stepped = tables.run
+    source.stepped.rows = tables.run.rows + row[RUN_FIRST]
+    source.stepped.vectors = row[RUN_VECTORS]
+    source.stepped.index = tables.index
+    return tables.sets if row[RUN_WALK] == WALK_ON_INDEX else 1
+
+
+cdef void lanes_of(const Source *source, long vector, long months, double *lanes, double *dues, long stride,
+                   double *scratch) noexcept nogil:
+    """OUT the balances of one vector lane by lane, and the interest due of stepped loans. scratch: months + 1 to spare."""
+    if source.forward:
+        stepped_lanes(&source.stepped, vector, months, lanes, dues, stride, scratch)
+    else:
+        contract_lanes(&source.plain, vector, months, lanes, stride)
+
+
+cdef double lane_fee(const Source *source, long lane) noexcept nogil:
+    """A month's servicing fee on a unit of the lane's balance."""
+    return source.stepped.rows[ROW_FEE * source.stepped.stride + lane] if source.forward else source.plain.fee[lane]
+
+
+def place(const double[:] column, const long[:] order, const long[:] place, double[::1] out):
+    """Sets OUT out[place[j]] = column[order[j]]."""
+    cdef Py_ssize_t j
+    with nogil:
+        for j in range(order.shape[0]):
+            out[place[j]] = column[order[j]]
