@@ -86,7 +86,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "life_cap": ("lifetime_cap", "maximum_rate", "max_rate", "lifetime_rate_cap", "rate_ceiling", "life_ceiling"),
     "life_floor": ("lifetime_floor", "minimum_rate", "min_rate", "rate_floor", "lifetime_rate_floor"),
     "recast_frequency": ("payment_adjustment_frequency", "payment_reset_frequency"),
-    "neg_am_limit": ("negative_amortization_limit", "neg_am_cap", "negam_limit", "maximum_negative_amortization"),
+    "neg_am_limit": ("negative_amortization_limit", "neg_am_cap", "maximum_negative_amortization"),
 }  # fmt: skip
 
 

@@ -364,7 +364,7 @@ def test_descriptions_are_the_sentences_of_the_docstrings() -> None:
     assert loan["balance"] == "performing balance at the cut-off, currency units."
     assert loan["annual_rate"] == "decimals a year."
     assert loan["servicing_fee"] == "decimals a year. 0.0 by default."
-    assert loan["amortization"] == "One of `bullet`, `level_pay`, `linear`. `level_pay` by default."
+    assert loan["amortization"] == "One of `bullet`, `level_pay`, `linear`, `schedule`. `level_pay` by default."
     assert field_texts(Columns)["balance"] == loan["balance"]
     assert convention["servicing_fee_base"].startswith("the opening performing balance")
     assert "net_of_defaults" not in convention["interest_base"]
