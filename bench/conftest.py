@@ -1,14 +1,20 @@
-"""Fixtures of the benchmarks and the table at their end: loan-months a second, and ratios to the yardstick."""
+"""Fixtures of the benchmarks, the tables at their end, and the machine's description in the saved results."""
 
-import ctypes
 import os
+import platform
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench.peers import Pool, build_yardstick, pool_of
+from bench.peers import Floats, Pool, floating_pool_of, pool_of
+from bench.timing import LOANS
 
-LOANS = int(os.environ.get("BENCH_LOANS", "200000"))
-LARGE = int(os.environ.get("BENCH_LARGE_LOANS", "10000000"))
+HIDDEN = frozenset(
+    {"loan_months_per_second", "threads", "yardstick", "against", "operations", "bytes", "loans", "months"}
+)
 
 
 @pytest.fixture(scope="session")
@@ -18,28 +24,70 @@ def pool() -> Pool:
 
 
 @pytest.fixture(scope="session")
-def yardstick() -> ctypes.CDLL:
-    return build_yardstick()
+def floating_pool() -> Pool:
+    """As many floating loans."""
+    return floating_pool_of(LOANS)
+
+
+@pytest.fixture(scope="session")
+def by_term(pool: Pool) -> dict[str, Floats]:
+    """The yardstick's columns in the order it likes best."""
+    return pool.sorted_by("term")
+
+
+def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
+    """Adds what the report says of the machine: its load, caches and memory, and the compiler of the yardsticks."""
+    machine_info["processors"] = os.cpu_count()
+    machine_info["load"] = list(os.getloadavg())
+    compiler = os.environ.get("CXX", "g++")
+    version = subprocess.run([compiler, "--version"], capture_output=True, text=True, check=False).stdout
+    machine_info["compiler"] = version.partition("\n")[0]
+    machine_info["kernel"] = platform.release()
+    memory = Path("/proc/meminfo")
+    if memory.exists():
+        machine_info["memory"] = memory.read_text().partition("\n")[0].partition(":")[2].strip()
+    for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+        kind, level, size = ((cache / name).read_text().strip() for name in ("type", "level", "size"))
+        machine_info[f"cache L{level} {kind.lower()}"] = size
+
+
+def limits_of(rows: Iterable[dict[str, Any]]) -> dict[tuple[str, int], float]:
+    """The rate of each yardstick by its name and number of threads."""
+    return {
+        (info["yardstick"], info["threads"]): info["loan_months_per_second"] for info in rows if "yardstick" in info
+    }
+
+
+def ratios_of(info: dict[str, Any], limits: dict[tuple[str, int], float]) -> dict[str, float]:
+    """The case's rate over that of each of its yardsticks, on as many threads or on the most that one was run on."""
+    found = {}
+    for against in info.get("against", []):
+        threads = [count for name, count in limits if name == against and count <= info["threads"]]
+        if threads:
+            found[against] = info["loan_months_per_second"] / limits[against, max(threads)]
+    return found
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Prints the best rate of each benchmark that counts loan-months, beside the yardstick on as many threads."""
+    """Prints each group: rates beside their yardstick on as many threads, and what else the cases say."""
     session = getattr(config, "_benchmarksession", None)
-    rows = [(bench.name, bench.extra_info) for bench in getattr(session, "benchmarks", []) if bench.extra_info]
-    limits = {info["threads"]: info["loan_months_per_second"] for _, info in rows if info.get("role") == "yardstick"}
-    if not rows:
-        return
-    terminalreporter.section(f"loan-months a second, best of the rounds ({LOANS:,} loans, {os.cpu_count()} processors)")
-    for name, info in rows:
-        rate = info.get("loan_months_per_second")
-        if rate is None:
-            told = ", ".join(f"{key} {value}" for key, value in info.items())
-            terminalreporter.write_line(f"{name:<58} {told}")
-            continue
-        limit = limits.get(info.get("threads"))
-        ratio = "" if limit is None else f"{rate / limit:7.2f} of the yardstick on {info['threads']} thread(s)"
-        more = ", ".join(f"{key} {value}" for key, value in info.items() if key not in KNOWN)
-        terminalreporter.write_line(f"{name:<58} {rate / 1e6:12,.1f} M {ratio} {more}")
+    found = [bench for bench in getattr(session, "benchmarks", []) if bench.extra_info]
+    limits = limits_of(bench.extra_info for bench in found)
+    for group in dict.fromkeys(bench.group or "other" for bench in found):
+        terminalreporter.section(f"{group} ({LOANS:,} loans unless stated, {os.cpu_count()} processors, best round)")
+        for bench in found:
+            if (bench.group or "other") == group:
+                terminalreporter.write_line(line_of(bench.name.removeprefix("test_"), bench.extra_info, limits))
 
 
-KNOWN = ("loan_months_per_second", "threads", "role")
+def line_of(name: str, info: dict[str, Any], limits: dict[tuple[str, int], float]) -> str:
+    rate = info.get("loan_months_per_second")
+    told = "" if rate is None else f"{rate / 1e6:11,.1f} M loan-months/s"
+    told += "".join(f"  {ratio:.2f} of `{name}`" for name, ratio in ratios_of(info, limits).items())
+    told += "" if rate is None else f" on {info['threads']} thread(s)"
+    more = ", ".join(f"{key} {shown(value)}" for key, value in info.items() if key not in HIDDEN)
+    return f"{name:<58} {told}  {more}".rstrip()
+
+
+def shown(value: Any) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)

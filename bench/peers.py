@@ -1,96 +1,172 @@
-"""Peers of the engine on the same loans: the C++ yardstick, vectorised NumPy and parallel numba.
+"""Pools of loans and the engine's peers on them: the C++ yardsticks, vectorised NumPy, parallel numba and QuantLib.
 
-All five columns of the yardstick (interest, scheduled principal, prepayment, default, balance), summed over a pool of
-level-pay loans at a constant prepayment and default rate; the engine gives more than these.
+The level-pay yardstick, NumPy and numba give five columns (interest, scheduled principal, prepayment, default,
+balance) at constant rates; the stepped one gives the twelve default fields under `sifma`; the engine gives more.
 """
 
-import ctypes
-import os
-import platform
-import subprocess
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from typing import Any
 
 import msgspec
 import numba
 import numpy as np
-from numpy.typing import NDArray
 
 import engine
+from bench import native
+from bench.native import PAD, ROOT, Floats
 
-Floats = NDArray[np.float64]
+__all__ = [
+    "MONTHS",
+    "PAD",
+    "ROOT",
+    "Floats",
+    "Pool",
+    "pool_of",
+    "run_numba",
+    "run_numpy",
+    "run_quantlib",
+    "twelve_fields",
+]
 MONTHS = 360
-PAD = 64
-ROOT = Path(__file__).resolve().parent.parent
+INDEX = "SOFR"
+PERIODIC_CAP, LIFE_CAP = 0.02, 0.095
 
 
 class Pool(msgspec.Struct, frozen=True):
-    """Level-pay loans: balance, annual rate and term, float64, padded to whole blocks; and the tape without padding."""
+    """Loans as the yardsticks take them, float64 columns padded to whole blocks, and as the engine takes them."""
 
-    balance: Floats
-    rate: Floats
-    term: Floats
+    columns: dict[str, Floats]
     tape: engine.Tape
 
+    def sorted_by(self, *names: str) -> dict[str, Floats]:
+        """The columns sorted by the names, the first one first: blocks whose loans end and reset together."""
+        order = np.lexsort([self.columns[name] for name in reversed(names)])
+        return {name: np.ascontiguousarray(column[order]) for name, column in self.columns.items()}
 
-def pool_of(loans: int) -> Pool:
-    """A pool of loans of 3% to 8% over 180 to 360 months, with a servicing fee of a quarter of a per cent."""
+
+def pool_of(loans: int, **more: Any) -> Pool:
+    """Loans of 3% to 8% over 180 to 360 months, with a servicing fee of a quarter of a per cent.
+
+    more: further columns of the tape, which the yardsticks do not read.
+    """
     number = np.arange(-(-loans // PAD) * PAD)
-    balance = np.where(number < loans, 1e5 + number % 1000 * 100.0, 0.0)
-    rate, term = 0.03 + 1e-5 * (number % 5000), 180.0 + number * 7 % 181
-    tape = engine.Tape.from_columns(
-        balance=balance[:loans],
-        annual_rate=rate[:loans],
-        remaining_term=term[:loans].astype(np.int32),
-        servicing_fee=np.full(loans, 0.0025),
+    columns = {
+        "balance": np.where(number < loans, 1e5 + number % 1000 * 100.0, 0.0),
+        "rate": 0.03 + 1e-5 * (number % 5000),
+        "term": 180.0 + number * 7 % 181,
+        "fee": np.full(len(number), 0.0025),
+    }
+    return Pool(columns, tape_of(columns, loans, **more))
+
+
+def floating_pool_of(loans: int) -> Pool:
+    """The same loans without a fee, floating over an index: a reset a year, caps of 2% a reset and 9.5% for life."""
+    plain = pool_of(loans).columns
+    number = np.arange(len(plain["balance"]))
+    columns = plain | {
+        "fee": np.zeros(len(number)),
+        "margin": 0.02 + 1e-5 * (number % 997),
+        "first_reset": 1.0 + number % 12,
+    }
+    contract = {
+        "index": INDEX, "margin": columns["margin"][:loans], "first_reset": columns["first_reset"][:loans].astype(int),
+        "reset_frequency": 12, "periodic_cap": PERIODIC_CAP, "periodic_floor": PERIODIC_CAP, "life_cap": LIFE_CAP,
+    }  # fmt: skip
+    return Pool(columns, tape_of(columns, loans, **contract))
+
+
+def tape_of(columns: dict[str, Floats], loans: int, **more: Any) -> engine.Tape:
+    return engine.Tape.from_columns(
+        balance=columns["balance"][:loans],
+        annual_rate=columns["rate"][:loans],
+        remaining_term=columns["term"][:loans].astype(np.int32),
+        servicing_fee=columns["fee"][:loans],
+        **more,
     )
-    return Pool(balance, rate, term, tape)
 
 
-def build_yardstick() -> ctypes.CDLL:
-    """The yardstick, compiled for this processor into build/."""
-    library = ROOT / "build" / "yardstick.so"
-    library.parent.mkdir(exist_ok=True)
-    wide = ["-mprefer-vector-width=512"] if platform.machine() == "x86_64" else []
-    flags = ["-O3", "-march=native", *wide, "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi"]
-    source = str(ROOT / "bench" / "yardstick.cc")
-    compiler = os.environ.get("CXX", "g++")
-    subprocess.run([compiler, "-shared", "-fPIC", *flags, source, "-o", str(library)], check=True)
-    loaded = ctypes.CDLL(str(library))
-    loaded.yardstick.restype = None
-    return loaded
+def index_path() -> Floats:
+    """An index that rises, falls and rises again, from its value at the cut-off, annual decimals."""
+    month = np.arange(MONTHS + 1)
+    return 0.04 + 0.025 * np.sin(month / 40) + 0.00003 * month
 
 
-def pointer(array: Floats) -> ctypes.c_void_p:
-    return ctypes.c_void_p(array.ctypes.data)
+def twelve_fields(sums: Floats, opening: float, severity: float, lag: int) -> dict[str, Floats]:
+    """The engine's default fields under `sifma` without advances, from the sums of stepping_full, by shifting."""
+    interest, scheduled, prepayment, default, fee = sums
+    liquidation = np.zeros_like(default)
+    liquidation[lag:] = default[: len(default) - lag]
+    loss = severity * liquidation
+    recovery = liquidation - loss
+    principal = scheduled + prepayment + recovery
+    return {
+        "balance": opening - np.cumsum(scheduled + prepayment + default),
+        "interest": interest,
+        "scheduled_principal": scheduled,
+        "prepayment": prepayment,
+        "default": default,
+        "recovery": recovery,
+        "loss": loss,
+        "servicing_fee": fee,
+        "net_interest": interest - fee,
+        "principal": principal,
+        "cashflow": principal + interest - fee,
+        "foreclosure": np.cumsum(default - liquidation),
+    }
 
 
-def run_yardstick(library: ctypes.CDLL, pool: Pool, smm: float, mdr: float, threads: int) -> Floats:
-    """Sums (5, months) by the yardstick; ctypes lets go of the GIL, so threads run side by side."""
-    smms, mdrs = np.full(MONTHS, smm), np.full(MONTHS, mdr)
-    cuts = np.linspace(0, len(pool.balance) // PAD, threads + 1).astype(int) * PAD
+def run_full(
+    columns: dict[str, Floats],
+    smm: Floats,
+    mdr: Floats,
+    severity: float,
+    lag: int,
+    threads: int,
+    stop: int | None = None,
+) -> dict[str, Floats]:
+    """Twelve fields of fixed-rate loans, stepped; defaults stop `stop` months before maturity, `lag` by default."""
+    sums = native.stepped("stepping_full", 5, columns, smm, mdr, lag=lag if stop is None else stop, threads=threads)
+    return twelve_fields(sums, float(columns["balance"].sum()), severity, lag)
 
-    def part(k: int) -> Floats:
-        sums, lots = np.zeros((5, MONTHS)), slice(cuts[k], cuts[k + 1])
-        columns = [pointer(column[lots]) for column in (pool.balance, pool.rate, pool.term)]
-        count = ctypes.c_int64(int(cuts[k + 1] - cuts[k]))
-        library.yardstick(*columns, count, pointer(smms), pointer(mdrs), ctypes.c_int(MONTHS), pointer(sums))
-        return sums
 
-    if threads == 1:
-        return part(0)
-    with ThreadPoolExecutor(threads) as executor:
-        return np.sum(list(executor.map(part, range(threads))), axis=0)
+def run_floating(
+    columns: dict[str, Floats], smm: Floats, mdr: Floats, severity: float, lag: int, threads: int
+) -> dict[str, Floats]:
+    """Twelve fields of floating_pool_of's loans on index_path(), stepped."""
+    sums = native.stepped(
+        "stepping_floating", 5, columns, smm, mdr, lag=lag, index=index_path(), caps=(PERIODIC_CAP, LIFE_CAP),
+        threads=threads,
+    )  # fmt: skip
+    return twelve_fields(sums, float(columns["balance"].sum()), severity, lag)
+
+
+def run_factored(columns: dict[str, Floats], smm: float, mdr: float, threads: int) -> Floats:
+    """Sums (5, months) as of yardstick.cc, from contract sums alone: three operations a loan-month, then 360 steps.
+
+    What survives prepayment and default is the same share of every loan. Interest is what is paid less what the
+    balance falls by, which loses some digits where the contract repays little: 1e-12 of the interest.
+    """
+    zero = np.zeros(MONTHS)
+    balance, paid = native.stepped("stepping_factored", 2, columns, zero, zero, threads=threads)
+    before = np.concatenate([[columns["balance"].sum()], balance[:-1]])
+    principal = before - balance
+    stay = 1 - mdr
+    survived = (stay * (1 - smm)) ** np.arange(MONTHS)
+    left = survived * stay * balance
+    return np.stack(
+        [survived * stay * (paid - principal), survived * stay * principal, smm * left, survived * mdr * before,
+         (1 - smm) * left]
+    )  # fmt: skip
 
 
 def run_numpy(pool: Pool, smm: float, mdr: float) -> Floats:
     """Sums (5, months) by vectorised NumPy, a month at a time over all loans."""
-    rate, sums = pool.rate / 12, np.zeros((5, MONTHS))
-    balance, payment = pool.balance.copy(), pool.balance * rate / -np.expm1(-pool.term * np.log1p(rate))
+    term, rate, sums = pool.columns["term"], pool.columns["rate"] / 12, np.zeros((5, MONTHS))
+    balance = pool.columns["balance"].copy()
+    payment = balance * rate / -np.expm1(-term * np.log1p(rate))
     for t in range(MONTHS):
         performing = balance * (1 - mdr)
         interest = performing * rate
-        paid = np.where(t + 1 >= pool.term, performing, payment * (1 - mdr) - interest)
+        paid = np.where(t + 1 >= term, performing, payment * (1 - mdr) - interest)
         prepaid = (performing - paid) * smm
         sums[:, t] = interest.sum(), paid.sum(), prepaid.sum(), (balance - performing).sum(), 0
         balance = performing - paid - prepaid
@@ -125,4 +201,34 @@ def numba_sums(balances, rates, terms, smm, mdr, months, parts):  # type: ignore
 
 def run_numba(pool: Pool, smm: float, mdr: float) -> Floats:
     """Sums (5, months) by numba, loans in parallel over all its threads."""
-    return numba_sums(pool.balance, pool.rate, pool.term, smm, mdr, MONTHS, 4 * numba.get_num_threads())  # type: ignore[no-any-return]
+    return numba_sums(  # type: ignore[no-any-return]
+        *(pool.columns[name] for name in ("balance", "rate", "term")), smm, mdr, MONTHS, 4 * numba.get_num_threads()
+    )
+
+
+def run_quantlib(pool: Pool, loans: int) -> Floats:
+    """Sums (2, months) of interest and principal of the first loans as QuantLib's amortizing bonds, nobody leaving.
+
+    30/360 and unadjusted dates, so that each month counts for a twelfth of a year, as in the engine.
+    """
+    import QuantLib as ql  # noqa: N813
+
+    start, sums = ql.Date(15, 1, 2026), np.zeros((2, MONTHS))
+    for balance, rate, term in zip(*(pool.columns[name][:loans] for name in ("balance", "rate", "term")), strict=True):
+        schedule = ql.Schedule(
+            start, start + ql.Period(int(term), ql.Months), ql.Period(ql.Monthly), ql.NullCalendar(), ql.Unadjusted,
+            ql.Unadjusted, ql.DateGeneration.Forward, False,
+        )  # fmt: skip
+        monthly = rate / 12
+        paid = balance * monthly / -np.expm1(-term * np.log1p(monthly))
+        left = np.maximum(
+            balance * (1 + monthly) ** np.arange(term) - paid * np.expm1(np.arange(term) * np.log1p(monthly)) / monthly,
+            0,
+        )
+        bond = ql.AmortizingFixedRateBond(0, left.tolist(), schedule, [rate], ql.Thirty360(ql.Thirty360.BondBasis))
+        flows = [(flow.date(), flow.amount(), ql.as_coupon(flow)) for flow in bond.cashflows()]
+        coupons = [amount for _, amount, coupon in flows if coupon is not None]
+        principal = [amount for _, amount, coupon in flows if coupon is None]
+        sums[0, : len(coupons)] += coupons
+        sums[1, : len(principal)] += principal
+    return sums

@@ -1,15 +1,10 @@
-"""The engine beside its yardstick and its peers, in one run, on the same loans.
+"""The engine beside its yardsticks and peers, in one run, on the same loans and the same work.
 
-BENCH_LOANS and BENCH_LARGE_LOANS set the sizes. A loan-month is a loan over one of 360 months, whether or not it has
-matured; the engine is given the same months. The best round counts: the others measure what else the machine does.
+`level pay` is yardstick.cc: five columns summed loan by loan. `full` and `full, sorted` are stepping.cc: fee, defaults
+that stop before maturity, severity, lag and twelve fields, on the tape as it comes and sorted by term beforehand, which
+the yardstick is not charged for. `factored` is the least that the contract of a loan can cost.
 """
 
-import ctypes
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -17,142 +12,109 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import engine
-from bench.conftest import LARGE
-from bench.peers import MONTHS, ROOT, Pool, pool_of, run_numba, run_numpy, run_yardstick
+from bench import native, peers
+from bench.peers import MONTHS, Floats, Pool
+from bench.timing import LOANS, THREADS, timed
 
-CPR, CDR = 0.06, 0.01
+CPR, CDR, SEVERITY, LAG = 0.06, 0.01, 0.35, 12
 SMM, MDR = (float(curve.monthly(np.array([1]))[0]) for curve in (engine.Cpr(rate=CPR), engine.Cdr(rate=CDR)))
-THREADS = (1, 2)
-ADVANCING = ("none", "principal_and_interest")
+SMMS, MDRS = np.full(MONTHS, SMM), np.full(MONTHS, MDR)
 LIKE_YARDSTICK = ["interest", "scheduled_principal", "prepayment", "default", "balance"]
+GROUP = "pool level beside yardsticks and peers"
+WORKED = 0.75  # months until the average loan matures, of 360
+QUANTLIB_LOANS = 2_000
 
 
-def timed(benchmark: BenchmarkFixture, loans: int, threads: int, role: str, call: Callable[[], Any]) -> Any:
-    """What `call` gives; its best time is recorded as loan-months a second."""
-    result = benchmark.pedantic(call, rounds=5, warmup_rounds=1)
-    rate = loans * MONTHS / benchmark.stats.stats.min
-    benchmark.extra_info.update(loan_months_per_second=rate, threads=threads, role=role)
-    return result
+def assumptions(**more: Any) -> engine.Assumptions:
+    """CPR and CDR with severity 35% after 12 months, unless stated otherwise."""
+    plain = {"prepayment": engine.Cpr(rate=CPR), "default": engine.Cdr(rate=CDR), "severity": SEVERITY,
+             "recovery_lag": LAG}  # fmt: skip
+    return engine.Assumptions(**(plain | more))
 
 
-def assumptions(advancing: str = "none", lag: int = 12, severity: float = 0.35) -> engine.Assumptions:
-    return engine.Assumptions(
-        prepayment=engine.Cpr(rate=CPR),
-        default=engine.Cdr(rate=CDR),
-        severity=severity,
-        recovery_lag=lag,
-        advancing=advancing,  # type: ignore[arg-type]
-    )
+def request(tape: engine.Tape, assumed: engine.Assumptions | None = None, **rest: Any) -> engine.ProjectionRequest:
+    assumed = assumptions() if assumed is None else assumed
+    return engine.ProjectionRequest(tape=tape, assumptions=assumed, periods=MONTHS, **rest)
 
 
-def request(pool: Pool, assumed: engine.Assumptions, **rest: Any) -> engine.ProjectionRequest:
-    return engine.ProjectionRequest(tape=pool.tape, assumptions=assumed, periods=MONTHS, **rest)
-
-
-@pytest.mark.parametrize("threads", THREADS)
-def test_yardstick(benchmark: BenchmarkFixture, yardstick: ctypes.CDLL, pool: Pool, threads: int) -> None:
-    call = lambda: run_yardstick(yardstick, pool, SMM, MDR, threads)  # noqa: E731
-    sums = timed(benchmark, len(pool.balance), threads, "yardstick", call)
-    np.testing.assert_allclose(sums, run_numpy(pool, SMM, MDR), rtol=1e-8, atol=1e-6)
+def agree(flows: engine.Cashflows, expected: dict[str, Floats]) -> None:
+    for name, column in expected.items():
+        scale = float(np.abs(flows[name]).max())
+        np.testing.assert_allclose(flows[name], column, rtol=1e-9, atol=1e-9 * scale, err_msg=name)
 
 
 @pytest.mark.parametrize("threads", THREADS)
-@pytest.mark.parametrize("advancing", ADVANCING)
-def test_engine_pool(benchmark: BenchmarkFixture, pool: Pool, advancing: str, threads: int) -> None:
-    asked = request(pool, assumptions(advancing))
-    flows = timed(benchmark, len(pool.tape), threads, "engine", lambda: engine.project(asked, threads=threads))
-    assert flows["cashflow"].sum() > 0
+def test_yardstick_level_pay(benchmark: BenchmarkFixture, pool: Pool, threads: int) -> None:
+    call = lambda: native.level_pay(pool.columns, SMMS, MDRS, threads)  # noqa: E731
+    sums = timed(benchmark, call, group=GROUP, loans=LOANS, threads=threads, yardstick="level pay", operations=15)
+    np.testing.assert_allclose(sums, peers.run_numpy(pool, SMM, MDR), rtol=1e-8, atol=1e-6)
 
 
 @pytest.mark.parametrize("threads", THREADS)
-def test_engine_on_the_work_of_the_yardstick(
-    benchmark: BenchmarkFixture, yardstick: ctypes.CDLL, pool: Pool, threads: int
+@pytest.mark.parametrize("order", ["full", "full, sorted"])
+def test_yardstick_full(
+    benchmark: BenchmarkFixture, pool: Pool, by_term: dict[str, Floats], order: str, threads: int
 ) -> None:
+    columns = pool.columns if order == "full" else by_term
+    call = lambda: peers.run_full(columns, SMMS, MDRS, SEVERITY, LAG, threads)  # noqa: E731
+    fields = timed(
+        benchmark, call, group=GROUP, loans=LOANS, threads=threads, yardstick=order,
+        operations=9 * WORKED,
+    )  # fmt: skip
+    agree(engine.project(request(pool.tape)), fields)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_yardstick_factored(benchmark: BenchmarkFixture, pool: Pool, by_term: dict[str, Floats], threads: int) -> None:
+    call = lambda: peers.run_factored(by_term, SMM, MDR, threads)  # noqa: E731
+    sums = timed(
+        benchmark, call, group=GROUP, loans=LOANS, threads=threads, yardstick="factored",
+        operations=3 * WORKED,
+    )  # fmt: skip
+    np.testing.assert_allclose(sums, peers.run_numpy(pool, SMM, MDR), rtol=1e-8, atol=1e-5)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_engine_on_the_work_of_the_yardstick(benchmark: BenchmarkFixture, pool: Pool, threads: int) -> None:
     # The yardstick prepays what survives default and pays at once; so does the engine under these conventions.
     rules = engine.Conventions(prepayment_base="net_of_defaults", final_defaults="continue")
-    asked = request(pool, assumptions(lag=0, severity=0.0), conventions=rules, fields=LIKE_YARDSTICK)
-    flows = timed(benchmark, len(pool.tape), threads, "engine", lambda: engine.project(asked, threads=threads))
-    expected = run_yardstick(yardstick, pool, SMM, MDR, 1)
-    for name, column in zip(LIKE_YARDSTICK, expected, strict=True):
-        np.testing.assert_allclose(flows[name], column, rtol=1e-8, atol=1e-9 * flows.opening_balance, err_msg=name)
+    asked = request(pool.tape, assumptions(recovery_lag=0, severity=0.0), conventions=rules, fields=LIKE_YARDSTICK)
+    call = lambda: engine.project(asked, threads=threads)  # noqa: E731
+    flows = timed(
+        benchmark, call, group=GROUP, loans=LOANS, threads=threads, against=("level pay", "factored"),
+        operations=5 * WORKED, bytes_moved=56 / MONTHS,
+    )  # fmt: skip
+    expected = native.level_pay(pool.columns, SMMS, MDRS)
+    agree(flows, dict(zip(LIKE_YARDSTICK, expected, strict=True)))
+
+
+@pytest.mark.parametrize("threads", [*THREADS, 4])
+def test_engine_full(benchmark: BenchmarkFixture, pool: Pool, threads: int) -> None:
+    asked = request(pool.tape)
+    call = lambda: engine.project(asked, threads=threads)  # noqa: E731
+    flows = timed(
+        benchmark, call, group=GROUP, loans=LOANS, threads=threads, against=("full", "full, sorted"),
+        operations=7 * WORKED, bytes_moved=56 / MONTHS,
+    )  # fmt: skip
+    agree(flows, peers.run_full(pool.columns, SMMS, MDRS, SEVERITY, LAG, 1))
 
 
 def test_numpy(benchmark: BenchmarkFixture, pool: Pool) -> None:
-    timed(benchmark, len(pool.balance), 1, "numpy", lambda: run_numpy(pool, SMM, MDR))
+    timed(benchmark, lambda: peers.run_numpy(pool, SMM, MDR), group=GROUP, loans=LOANS, rounds=2)
 
 
 def test_numba(benchmark: BenchmarkFixture, pool: Pool) -> None:
     import numba
 
-    call = lambda: run_numba(pool, SMM, MDR)  # noqa: E731
-    sums = timed(benchmark, len(pool.balance), numba.get_num_threads(), "numba", call)
-    np.testing.assert_allclose(sums, run_numpy(pool, SMM, MDR), rtol=1e-8, atol=1e-6)
+    call = lambda: peers.run_numba(pool, SMM, MDR)  # noqa: E731
+    sums = timed(benchmark, call, group=GROUP, loans=LOANS, threads=numba.get_num_threads(), rounds=3)
+    np.testing.assert_allclose(sums, peers.run_numpy(pool, SMM, MDR), rtol=1e-8, atol=1e-6)
 
 
-@pytest.mark.parametrize("scenarios", [10, 100])
-def test_engine_many_scenarios(benchmark: BenchmarkFixture, pool: Pool, scenarios: int) -> None:
-    several = [
-        engine.Scenario(
-            name=str(k),
-            assumptions=engine.Assumptions(prepayment=engine.Cpr(rate=k / 200), default=engine.Cdr(rate=CDR)),
-        )
-        for k in range(scenarios)
-    ]
-    asked = request(pool, engine.Assumptions(), scenarios=several)
-    call = lambda: engine.project(asked, threads=2)  # noqa: E731
-    timed(benchmark, len(pool.tape) * scenarios, 2, "engine", call)
-
-
-@pytest.mark.parametrize("threads", THREADS)
-def test_loan_level_beside_the_writing_of_memory(benchmark: BenchmarkFixture, pool: Pool, threads: int) -> None:
-    """Every loan's own columns: five fields of 360 months; the limit is the rate at which new memory is written."""
-    loans = min(len(pool.tape), 20_000)
-    tape = pool_of(loans).tape
-    asked = engine.ProjectionRequest(
-        tape=tape, assumptions=assumptions(), periods=MONTHS, level="loan", fields=LIKE_YARDSTICK
-    )
-    timed(benchmark, loans, threads, "loan level", lambda: engine.project(asked, threads=threads))
-    count, writes = loans * MONTHS * len(LIKE_YARDSTICK), []
-    for _ in range(5):
-        start = time.perf_counter()
-        np.empty(count).fill(1.0)
-        writes.append(time.perf_counter() - start)
-    written, limit = count * 8 / benchmark.stats.stats.min / 1e9, count * 8 / min(writes) / 1e9
-    benchmark.extra_info["GB/s"] = f"{written:.2f} of {limit:.2f} that one thread writes to new memory"
-
-
-LARGE_RUN = """
-import resource, sys, time
-from bench.peers import pool_of
-import engine
-unit = 1 if sys.platform == "darwin" else 1024
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-loans = int(sys.argv[1])
-tape = pool_of(loans).tape
-assumed = engine.Assumptions(prepayment=engine.Cpr(rate=0.06), default=engine.Cdr(rate=0.01), severity=0.35,
-                             recovery_lag=12)
-before, start = peak(), time.perf_counter()
-flows = engine.project(engine.ProjectionRequest(tape=tape, assumptions=assumed, periods=360))
-print(time.perf_counter() - start, peak() - before, peak(), flows["cashflow"].sum())
-"""
-
-
-def test_ten_million_loans(benchmark: BenchmarkFixture) -> None:
-    """Time of the projection alone, in a process of its own, and how far it raises the peak of memory."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-c", LARGE_RUN, str(LARGE)]
-    call = lambda: subprocess.run(command, check=True, capture_output=True, text=True, env=environment)  # noqa: E731
-    done = benchmark.pedantic(call, rounds=1)
-    seconds, grown, peak, cash = map(float, done.stdout.split())
-    assert cash > 0
-    size = LARGE * (8 + 8 + 4 + 8)  # balance, rate, term, fee
-    benchmark.extra_info.update(
-        loan_months_per_second=LARGE * MONTHS / seconds,
-        threads=os.cpu_count(),
-        role="engine",
-        loans=LARGE,
-        seconds=round(seconds, 3),
-        tape_mb=round(size / 1e6),
-        peak_mb_over_tape=round(grown / 1e6),
-        peak_mb=round(peak / 1e6),
-    )
+def test_quantlib(benchmark: BenchmarkFixture, pool: Pool) -> None:
+    """Amortizing bonds of a few thousand loans, without prepayment or default, against as much from the engine."""
+    call = lambda: peers.run_quantlib(pool, QUANTLIB_LOANS)  # noqa: E731
+    sums = timed(benchmark, call, group=GROUP, loans=QUANTLIB_LOANS, rounds=1)
+    names = ["interest", "scheduled_principal"]
+    flows = engine.project(request(peers.pool_of(QUANTLIB_LOANS).tape, engine.Assumptions(), fields=names))
+    agree(flows, dict(zip(names, sums, strict=True)))
