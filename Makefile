@@ -11,7 +11,8 @@ CORE_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.pxi ext/*.h ext/*.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build run test lint format bench bench-report chaos backup-coverage sanitize check-alerts check lock clean distclean
+.PHONY: help setup build run test lint format bench bench-report chaos backup-coverage sanitize check-alerts \
+	check-deploy prod-local check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -63,6 +64,14 @@ sanitize: setup ## run the engine's tests under AddressSanitizer and UndefinedBe
 check-alerts: ## check the Prometheus configuration and try every alert (promtool, Debian's package prometheus)
 	cd prometheus && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules alerts_test.yml
 
+# Two environments of their own: what the checkers depend on must not move what the service depends on.
+check-deploy: $(VENV)-deploy/.done $(VENV)-checkov/.done ## check the Docker, Kubernetes, AWS, CI and monitoring files, offline
+	CHECKOV_BIN=$(VENV)-checkov/bin/checkov $(VENV)-deploy/bin/python scripts/check_deploy.py
+
+# Ends by itself; KEEP=1 leaves it running until Ctrl-C.
+prod-local: setup ## run the production profile here, without containers, and walk through the guide (KEEP=1 to stay)
+	$(BIN)/python scripts/prod_local.py $(if $(KEEP),--keep)
+
 check: lint test ## what continuous integration checks
 
 lock: $(VENV)/.dev ## resolve the dependencies again into requirements/*.lock
@@ -70,6 +79,8 @@ lock: $(VENV)/.dev ## resolve the dependencies again into requirements/*.lock
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/runtime.lock --group build -o requirements/build.lock
 	$(BIN)/uv pip compile $(LOCK_OPTIONS) -c requirements/runtime.lock -c requirements/build.lock \
 		--extra plot --group dev -o requirements/dev.lock pyproject.toml
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --group deploy -o requirements/deploy.lock
+	$(BIN)/uv pip compile $(LOCK_OPTIONS) --group checkov -o requirements/checkov.lock
 
 # One version for all supported Pythons, with hashes and without the address of any index.
 LOCK_OPTIONS := --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
@@ -81,9 +92,14 @@ clean: ## remove what was built
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean ## remove .venv too
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-deploy $(VENV)-checkov
 
 # Stamps: a step runs again when what it depends on is newer.
+
+$(VENV)-%/.done: requirements/%.lock
+	@python="$$(.ci/toolchain python)" && "$$python" -m venv $(VENV)-$*
+	$(VENV)-$*/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
 
 $(VENV)/.created:
 	@python="$$(.ci/toolchain python)" && echo "Creating $(VENV) with $$("$$python" --version)" && "$$python" -m venv $(VENV)

