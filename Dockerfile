@@ -25,12 +25,14 @@ FROM ${PYTHON_IMAGE}
 # hadolint ignore=DL3008
 RUN apt-get update && apt-get install --yes --no-install-recommends postgresql-client && rm -rf /var/lib/apt/lists/* \
  && groupadd --gid 10001 cashflow && useradd --uid 10001 --gid cashflow --no-create-home --shell /usr/sbin/nologin cashflow \
- && install -d -o cashflow -g cashflow /data
+ && install -d -o cashflow -g cashflow /data /backups
 COPY --from=build /opt/cashflow /opt/cashflow
 # Without bytecode writing, and with state under /data and /tmp only, the root file system may be read-only.
 ENV PATH=/opt/cashflow/bin:$PATH PYTHONSAFEPATH=1 PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     ENV=production HOST=0.0.0.0 PORT=8000 STATE_DIR=/data HOME=/tmp
 WORKDIR /data
+# Mounted without a host's folder they keep the owner that they have here; Fargate gives them to root otherwise.
+VOLUME ["/data", "/tmp"]
 USER 10001:10001
 EXPOSE 8000
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s --retries=3 \

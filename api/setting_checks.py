@@ -168,3 +168,6 @@ def production_faults(settings: "Settings") -> Iterator[str]:
         yield "DATABASE_URL is SQLite, which is for one process on one machine; expected PostgreSQL"
     if not settings.redis_url:
         yield "REDIS_URL is missing; expected Redis, on which the processes share the rate limit"
+    for name, kept in (("object_store", "tapes and results"), ("backup_store", "backups")):
+        if not getattr(settings, name):
+            yield f"{name.upper()} is missing; expected s3://bucket/prefix or a folder where {kept} are safe"

@@ -143,6 +143,8 @@ def test_tokens_are_not_made_here_where_an_identity_provider_makes_them(
         "ALLOWED_HOSTS": "api.example.com",
         "REDIS_URL": "redis://127.0.0.1:1",
         "DATABASE_URL": "postgresql://cashflow@127.0.0.1:1/cashflow",
+        "OBJECT_STORE": "objects",
+        "BACKUP_STORE": "backups",
     }
     for name, value in (good | environ).items():
         monkeypatch.setenv(name, value)

@@ -80,6 +80,8 @@ PRODUCTION = {
     "ALLOWED_HOSTS": "api.example.com",
     "REDIS_URL": "redis://redis:6379/0",
     "DATABASE_URL": "postgresql://cashflow@db/cashflow",
+    "OBJECT_STORE": "s3://objects",
+    "BACKUP_STORE": "s3://backups",
 }
 
 
@@ -110,6 +112,8 @@ def test_a_production_with_all_that_it_needs_starts() -> None:
         ({"REDIS_URL": ""}, "REDIS_URL is missing"),
         ({"DATABASE_URL": ""}, "DATABASE_URL is missing"),
         ({"DATABASE_URL": "sqlite:///cashflow.db"}, "DATABASE_URL is SQLite"),
+        ({"OBJECT_STORE": ""}, "OBJECT_STORE is missing"),
+        ({"BACKUP_STORE": ""}, "BACKUP_STORE is missing"),
         ({"REDIS_URL": "http://redis"}, "REDIS_URL is no address"),
         ({"RATE_LIMIT_REQUESTS": "0"}, "RATE_LIMIT_REQUESTS is 0"),
         ({"JWT_LEEWAY": "3600"}, "JWT_LEEWAY is 3600"),
@@ -131,10 +135,12 @@ def test_everything_that_is_wrong_is_named_in_one_message() -> None:
     named = [line.split()[0] for line in str(caught.value).splitlines()]
     assert sorted(named) == [
         "ALLOWED_HOSTS",
+        "BACKUP_STORE",
         "CORS_ORIGINS",
         "DATABASE_URL",
         "DEBUG",
         "JWT_SECRET",
+        "OBJECT_STORE",
         "PORT",
         "REDIS_URL",
     ]
