@@ -3,9 +3,10 @@
 from typing import Any
 
 import msgspec
+import numpy as np
 
 import engine
-from api.errors import Fault, Refusal
+from api.errors import Refusal
 from api.settings import Settings
 from engine.analytics.request import AnalyticsRequest, fitted
 from engine.fields import DEFAULT_FIELDS
@@ -17,14 +18,17 @@ INLINE_LOAN_MONTHS = 50_000
 
 def longest(values: Any) -> int:
     """The largest of a column or the value itself, within [1, MAX_TERM]: what lies outside the engine refuses."""
-    found = max(values, default=1) if isinstance(values, list) else values
+    found = np.max(values, initial=1) if isinstance(values, np.ndarray) else values
+    found = max(found, default=1) if isinstance(found, list) else found
     return min(max(int(found), 1), MAX_TERM)
 
 
-def months(request: engine.ProjectionRequest) -> int:
-    """Months that the request projects at most."""
+def months(request: engine.ProjectionRequest, longest_term: int | None = None) -> int:
+    """Months that the request projects at most. longest_term: that of its tape, where the tape is not read yet."""
     tape = request.tape
-    if tape.loans is not None:
+    if longest_term is not None:
+        term = longest_term
+    elif tape.loans is not None:
         term = longest([loan.remaining_term for loan in tape.loans])
     else:
         term = longest(tape.columns.remaining_term) if tape.columns is not None else 1
@@ -40,9 +44,14 @@ def scenario_count(request: engine.ProjectionRequest) -> int:
     return max(1, len(request.scenarios or []))
 
 
+def steps(request: engine.ProjectionRequest, longest_term: int | None = None) -> int:
+    """Months x scenarios, the work of one loan."""
+    return months(request, longest_term) * scenario_count(request)
+
+
 def loan_months(request: engine.ProjectionRequest) -> int:
     """Loans x months x scenarios."""
-    return len(request.tape) * months(request) * scenario_count(request)
+    return len(request.tape) * steps(request)
 
 
 def lines(request: engine.ProjectionRequest) -> int:
@@ -53,8 +62,8 @@ def lines(request: engine.ProjectionRequest) -> int:
         return len(request.tape)
     if request.tape.loans is not None:
         return max(1, len({loan.group for loan in request.tape.loans}))
-    groups = request.tape.columns.group if request.tape.columns is not None else None
-    return max(1, len(set(groups))) if isinstance(groups, list) else 1
+    groups: Any = request.tape.columns.group if request.tape.columns is not None else None
+    return max(1, len(set(groups))) if isinstance(groups, (list, np.ndarray)) else 1
 
 
 def result_cells(request: engine.ProjectionRequest) -> int:
@@ -64,18 +73,8 @@ def result_cells(request: engine.ProjectionRequest) -> int:
 
 
 def check(request: engine.ProjectionRequest, settings: Settings) -> int:
-    """The loan-months of a request. Raises Refusal: 404 for a stored tape, 413 for what is too large."""
-    # With loans or columns beside it, the engine says that the tape is one of them.
-    if request.tape.tape_id is not None and request.tape.loans is None and request.tape.columns is None:
-        fault = Fault("tape.tape_id", "names no stored tape; expected loans or columns in the request")
-        raise Refusal(404, f"No tape is stored under the id {request.tape.tape_id!r}.", [fault])
-    work = loan_months(request)
-    if work > settings.max_loan_months:
-        raise Refusal(
-            413,
-            f"The projection has {work:,} loan-months; at most {settings.max_loan_months:,} are answered at once. "
-            "Submit it to /v1/runs, or cut the tape or the scenarios.",
-        )
+    """The loan-months of a request. Raises Refusal (413) for what is too large."""
+    work = check_loan_months(loan_months(request), settings)
     cells = result_cells(request)
     if cells > settings.max_result_cells:
         raise Refusal(
@@ -86,16 +85,23 @@ def check(request: engine.ProjectionRequest, settings: Settings) -> int:
     return work
 
 
+def check_loan_months(work: int, settings: Settings) -> int:
+    """The loan-months themselves. Raises Refusal (413) for too many."""
+    if work > settings.max_loan_months:
+        raise Refusal(
+            413,
+            f"The projection has {work:,} loan-months; at most {settings.max_loan_months:,} are answered at once. "
+            "Submit it to /v1/runs, or cut the tape or the scenarios.",
+        )
+    return work
+
+
 def check_analytics(request: AnalyticsRequest, settings: Settings) -> int:
     """The work of a request for measures in loan-months. Raises Refusal as check does, with reprojections counted."""
     projection = fitted(request)
     if projection is None:
         return check_cells(vector_numbers(request), len(request.measures), settings)
-    try:
-        once = check(projection, settings)
-    except Refusal as refusal:
-        refusal.errors = [Fault(f"projection.{fault.path}", fault.message) for fault in refusal.errors]
-        raise
+    once = check(projection, settings)
     check_cells(result_cells(projection), len(request.measures), settings)
     work = once * (1 + sum(measure.reprojections for measure in request.measures))
     return check_work(work, settings)

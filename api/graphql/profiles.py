@@ -7,11 +7,11 @@ import msgspec
 import strawberry
 
 import engine
-from api.errors import Fault, Refusal
 from api.faults import type_refusal
 from api.graphql.inputs import inputs, plain
 from api.graphql.outputs import output_of
 from api.graphql.texts import first_line
+from api.named_tapes import loaded
 
 Profile: Any = output_of(engine.Profile)
 TapeInput: Any = inputs["TapeInput"]
@@ -24,14 +24,15 @@ class ProfileRequest(msgspec.Struct, frozen=True):
     tape: engine.Tape
 
 
-async def profiled(given: Any) -> Any:
-    """The profile of an input's tape. Raises Refusal or InvalidInput with the paths to the faults."""
+async def profiled(given: Any, context: Any) -> Any:
+    """The profile of an input's tape, or of the caller's stored one that it names.
+
+    Raises Refusal or InvalidInput with the paths to the faults.
+    """
     body = {"tape": plain(given)}
     try:
         tape = msgspec.convert(body, ProfileRequest).tape
     except msgspec.ValidationError as error:
         raise type_refusal(error, body) from error
-    if tape.tape_id is not None and tape.loans is None and tape.columns is None:
-        fault = Fault("tape.tape_id", "names no stored tape; expected loans or columns in the request")
-        raise Refusal(404, f"No tape is stored under the id {tape.tape_id!r}.", [fault])
+    tape = await loaded(tape, context["storage"], context["caller"].subject, context["settings"])
     return await anyio.to_thread.run_sync(engine.profile, tape)

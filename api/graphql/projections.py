@@ -14,7 +14,6 @@ from strawberry.types.nodes import SelectedField, Selection
 
 import engine
 from api import limits
-from api.errors import as_refusal
 from api.graphql.analytics import (
     Analytics,
     CashflowsArgument,
@@ -31,7 +30,9 @@ from api.graphql.refusals import graphql_error, invalid
 from api.graphql.texts import first_line
 from api.graphql.types import DEFAULT_PAGE, MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
 from api.kernel import project
+from api.named_tapes import with_tape
 from api.settings import Settings
+from api.stored import stored_refusal
 from engine.fields import FIELD_INDEX
 from engine.summary import summary_of
 
@@ -208,6 +209,7 @@ class ProjectionQuery:
         threads = settings.calculation_thread_pool_size
         try:
             wanted = with_selection(to_request(request), info)
+            wanted = await with_tape(wanted, info.context["storage"], info.context["caller"].subject, settings)
             work = limits.check(wanted, settings)
             await info.context["meter"].charge(cost(wanted, info))
             if work > limits.INLINE_LOAN_MONTHS:
@@ -215,7 +217,7 @@ class ProjectionQuery:
             else:
                 cashflows = project(wanted, threads, "graphql", work)
         except Exception as error:
-            raise graphql_error(as_refusal(error, "graphql")) from error
+            raise graphql_error(stored_refusal(error, "graphql")) from error
         return Projection(cashflows=cashflows, request=wanted)
 
     @strawberry.field(graphql_type=Analytics, description="Measures of cashflows that are given as arrays.")
@@ -231,6 +233,6 @@ class ProjectionQuery:
     @strawberry.field(description="What a tape holds: counts, weighted averages, ranges, missing values and strata.")
     async def profile(self, info: Info[Any, Any], tape: TapeArgument) -> Profile:
         try:
-            return await profiled(tape)
+            return await profiled(tape, info.context)
         except Exception as error:
-            raise graphql_error(as_refusal(error, "graphql")) from error
+            raise graphql_error(stored_refusal(error, "graphql")) from error

@@ -10,7 +10,9 @@ from litestar import Request, Response, post
 
 from api import encode, limits
 from api.faults import type_refusal
+from api.named_tapes import with_tape
 from api.rest.projections import COLUMNS, INLINE_BODY_BYTES, READERS, SCENARIOS, body_type
+from api.rest.resources import owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
 from engine.analytics import Analysis, AnalyticsRequest, analyze
@@ -56,6 +58,10 @@ async def create_analysis(request: Request[Any, Any, Any]) -> Response[bytes]:
         asked = await anyio.to_thread.run_sync(decode, body, given)
     else:
         asked = decode(body, given)
+    if asked.projection is not None:
+        storage, owner = storage_of(request), owner_of(request)
+        projection = await with_tape(asked.projection, storage, owner, settings, "projection.")
+        asked = msgspec.structs.replace(asked, projection=projection)
     threads = settings.calculation_thread_pool_size
     if limits.check_analytics(asked, settings) > limits.INLINE_LOAN_MONTHS:
         content = await anyio.to_thread.run_sync(answer, asked, threads, media_type)

@@ -12,7 +12,9 @@ import engine
 from api import encode
 from api.errors import Fault, Refusal
 from api.faults import type_refusal
+from api.named_tapes import loaded
 from api.pictures import profile_picture
+from api.rest.resources import owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
 from engine.errors import MAX_PROBLEMS
@@ -58,9 +60,6 @@ def tape_in(body: bytes, media_type: str, options: dict[str, str], settings: Set
             tape = from_json.decode(body)
         except msgspec.ValidationError as error:
             raise type_refusal(error, msgspec.json.decode(body)) from error
-        if tape.tape.tape_id is not None and tape.tape.loans is None and tape.tape.columns is None:
-            fault = Fault("tape.tape_id", "names no stored tape; expected loans or columns in the request")
-            raise Refusal(404, f"No tape is stored under the id {tape.tape.tape_id!r}.", [fault])
         return tape.tape
     if media_type == "application/vnd.apache.parquet":
         check_parquet(body, settings)
@@ -90,9 +89,9 @@ def file_refusal(error: engine.TapeFileError) -> Refusal:
     return Refusal(422, head[:2000], [Fault("body", line[:500]) for line in lines[:MAX_PROBLEMS]])
 
 
-def answered(body: bytes, media_type: str, options: dict[str, str], settings: Settings, accepted: str) -> bytes:
-    """The encoded profile of the tape in a body."""
-    found = engine.profile(tape_in(body, media_type, options, settings))
+def answered(tape: engine.Tape, accepted: str) -> bytes:
+    """The encoded profile of a tape."""
+    found = engine.profile(tape)
     try:
         return ANSWERS[accepted](found)
     except engine.TapeFileError as error:
@@ -122,5 +121,7 @@ async def create_profile(request: Request[Any, Any, Any]) -> Response[bytes]:
         name: request.query_params[name] for name in ("layout", "on_error", "period") if name in request.query_params
     }
     body = await request.body()
-    content = await anyio.to_thread.run_sync(answered, body, given, options, settings, accepted)
+    tape = await anyio.to_thread.run_sync(tape_in, body, given, options, settings)
+    tape = await loaded(tape, storage_of(request), owner_of(request), settings)
+    content = await anyio.to_thread.run_sync(answered, tape, accepted)
     return Response(content, media_type=accepted, headers={"vary": "Accept"})

@@ -12,6 +12,8 @@ from api import encode, limits
 from api.errors import Refusal
 from api.faults import type_refusal
 from api.kernel import project
+from api.named_tapes import with_tape
+from api.rest.resources import owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
 
@@ -70,6 +72,7 @@ async def create_projection(request: Request[Any, Any, Any]) -> Response[bytes]:
         projection = await anyio.to_thread.run_sync(decode, body, given, fields)
     else:
         projection = decode(body, given, fields)
+    projection = await with_tape(projection, storage_of(request), owner_of(request), settings)
     threads = settings.calculation_thread_pool_size
     work = limits.check(projection, settings)
     if work > limits.INLINE_LOAN_MONTHS:
