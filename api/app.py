@@ -1,5 +1,7 @@
 """create_app(): the only place where the parts of the service are wired together."""
 
+from collections import Counter
+
 from litestar import Litestar, Router
 from litestar.datastructures import State
 from litestar.types import ASGIApp
@@ -65,6 +67,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
             "components": components,
             "storage": storage,
             "jobs": jobs,
+            "sockets": Counter(),
         }
     )
     graphql = Router(

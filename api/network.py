@@ -91,12 +91,15 @@ def well_addressed(app: ASGIApp, settings: Settings) -> ASGIApp:
     """`app` without requests for other hosts and without compressed bodies, which may unpack to any size."""
 
     async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        refusal = None
+        if scope["type"] != "lifespan" and scope["path"] not in OPEN_PATHS:
             refusal = refused_request(scope, settings)
-            if refusal is not None:
-                await send_refusal(refusal, scope["path"], send)
-                return
-        await app(scope, receive, send)
+        if refusal is None:
+            await app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4400, "reason": refusal.detail})
+        else:
+            await send_refusal(refusal, scope["path"], send)
 
     return wrapped
 

@@ -249,6 +249,9 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         http="httptools",
         proxy_headers=False,
         server_header=False,
+        # What is compressed may unpack to any size, here as in bodies.
+        ws_max_size=settings.max_graphql_body_bytes,
+        ws_per_message_deflate=False,
         ssl_certfile=settings.tls_cert_file or None,
         ssl_keyfile=settings.tls_key_file or None,
         access_log=False,

@@ -3,7 +3,7 @@
 Status 400 with JSON errors for a query that cannot run, 200 for one that ran, with errors where a field failed.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
@@ -13,6 +13,7 @@ from graphql import GraphQLError
 from litestar import Request, Response, post
 from litestar.connection import ASGIConnection
 from litestar.response import Stream
+from strawberry.types.execution import PreExecutionError
 
 from api.errors import Refusal
 from api.graphql.root import schema
@@ -37,14 +38,17 @@ class Operation(msgspec.Struct, frozen=True):
 decoder = msgspec.json.Decoder(Operation)
 
 
+def discreet(error: Any, suggest: bool) -> dict[str, Any]:
+    """An error as it is written, without the names of the schema that it suggests unless they may be."""
+    return dict(error) if suggest else {**error, "message": error["message"].partition(" Did you mean ")[0]}
+
+
 def formatted(error: GraphQLError, ran: bool, suggest: bool = True) -> dict[str, Any]:
     """An error of the answer; what nobody raised on purpose keeps its message to itself.
 
     suggest: whether names of the schema may be suggested; where questions about it are refused they are not.
     """
-    found: dict[str, Any] = dict(error.formatted)
-    if not suggest:
-        found["message"] = error.message.partition(" Did you mean ")[0]
+    found = discreet(dict(error.formatted), suggest)
     extensions = dict(error.extensions or {})
     if "code" not in extensions:
         unforeseen = ran and error.original_error is not None and not isinstance(error.original_error, GraphQLError)
@@ -105,15 +109,26 @@ async def run_query(request: Request[Any, Any, Any]) -> Response[bytes] | Stream
     return Response(encoded(content), status_code=200 if ran else 400, media_type=JSON)
 
 
+async def results_of(operation: Operation, context: dict[str, Any]) -> AsyncGenerator[Any, None]:
+    """The results of an operation, one by one; what refuses it before it runs is the one result then."""
+    try:
+        results = await schema.stream(
+            operation.query or " ",
+            variable_values=operation.variables,
+            operation_name=operation.operationName,
+            context_value=context,
+        )
+        async with aclosing(results):
+            async for result in results:
+                yield result
+    except GraphQLError as error:
+        # The library makes a result of what a bound refuses for single answers alone.
+        yield PreExecutionError(data=None, errors=[error])
+
+
 async def events(operation: Operation, context: dict[str, Any]) -> AsyncIterator[bytes]:
     """The results of an operation as server-sent events, by the protocol graphql-sse, one connection an operation."""
-    results = await schema.stream(
-        operation.query or " ",
-        variable_values=operation.variables,
-        operation_name=operation.operationName,
-        context_value=context,
-    )
-    async with aclosing(results):
+    async with aclosing(results_of(operation, context)) as results:
         async for result in results:
             yield b"event: next\ndata: " + encoded(content_of(result, context)[0]) + b"\n\n"
     yield b"event: complete\ndata:\n\n"
