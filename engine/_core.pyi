@@ -10,6 +10,7 @@ LAST_MONTH_ROW: int
 RULES: np.dtype[Any]
 STEPPED_NAMES: tuple[str, ...]
 OPERATIONS: tuple[str, ...]
+ADVANCES_PRINCIPAL: int
 
 class Walked:
     def __init__(
@@ -65,5 +66,37 @@ def project_loans(
     slot: NDArray[np.int32],
     months: int,
     periods: int,
+    out: NDArray[np.float64],
+) -> None: ...
+def needs_interest(needed: NDArray[np.int32]) -> bool: ...
+def needs_fees(needed: NDArray[np.int32]) -> bool: ...
+def needs_losses(needed: NDArray[np.int32]) -> bool: ...
+def contract_rows(
+    loans: NDArray[np.float64],
+    walked: Walked | None,
+    runs: NDArray[np.int64],
+    severity: NDArray[np.float64],
+    lag: NDArray[np.int64],
+    with_rate: bool,
+    with_fee: bool,
+    months: int,
+    out: NDArray[np.float64],
+) -> None: ...
+def add_rows(out: NDArray[np.float64], ids: NDArray[np.int64], rows: NDArray[np.float64]) -> None: ...
+def apply_rows(
+    rows: NDArray[np.float64],
+    keys: NDArray[np.int64],
+    order: NDArray[np.int64],
+    set_of: NDArray[np.int64],
+    pair: NDArray[np.int32],
+    with_rate: bool,
+    with_fee: bool,
+    rates: NDArray[np.float64],
+    rules: NDArray[Any],
+    needed: NDArray[np.int32],
+    slot: NDArray[np.int32],
+    months: int,
+    periods: int,
+    first_out: int,
     out: NDArray[np.float64],
 ) -> None: ...

@@ -115,6 +115,7 @@ include "behaviour.pxi"
 include "emit.pxi"
 include "loss.pxi"
 include "delinquent.pxi"
+include "table.pxi"
 
 
 cdef simd_void add(double *out, const double *x, long n) noexcept nogil:
@@ -345,6 +346,24 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                                 scale(&out[slot[f], s, at, 0], row[f], 1, periods)
         free(l.memory)
         free(w.memory)
+
+
+ADVANCES_PRINCIPAL = ADVANCE_ALL
+
+
+def needs_interest(const int[::1] needed):
+    """Whether the fields needed are made of interest due."""
+    return wants_rate(needed)
+
+
+def needs_fees(const int[::1] needed):
+    """Whether the fields needed are made of fees."""
+    return needed[SERVICING_FEE] != 0
+
+
+def needs_losses(const int[::1] needed):
+    """Whether the fields needed are made of losses."""
+    return needed[LOSS] != 0
 
 
 cdef bint wants_rate(const int[::1] needed) noexcept:

@@ -1,0 +1,107 @@
+"""The chunks of a tape run on threads and folded in a fixed order, so that any number of threads gives the same bits.
+
+Loan level writes each loan's rows as its chunk is done. Above it the chunks give the contract sums of their runs, which
+engine/run_sums.py keeps by run and applies behaviour to; only losses that need the loans are applied chunk by chunk.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import _core
+from engine.lanes import lay_out
+from engine.loan_arrays import LoanArrays
+from engine.plan import Plan
+from engine.run_sums import RunSums, losses_need_loans
+
+SMALLEST_CHUNK = 2_048
+LARGEST_CHUNK = 524_288
+CHUNKS = 16
+Progress = Callable[[int], None]
+T = TypeVar("T")
+K = TypeVar("K")
+
+
+def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) -> NDArray[np.float64]:
+    """Columns (fields, scenarios, rows, periods) of the whole tape."""
+    if plan.level == "loan":
+        return by_loan(plan, loans, threads, progress)
+    if losses_need_loans(plan):
+        return by_chunk(plan, loans, threads, progress)
+    sums = RunSums(plan)
+    slices = slices_of(plan, len(loans))
+    for part, owed in zip(slices, in_order(lambda part: sums.of_chunk(loans, part), slices, threads), strict=True):
+        sums.add(*owed)
+        if progress is not None:
+            progress(part.stop)
+    out = sums.empty()
+    tasks = sums.tasks()
+    for task, flows in zip(tasks, in_order(sums.applied, tasks, threads), strict=True):
+        out[:, task.scenarios, task.first_row : task.last_row] += flows
+    return out
+
+
+def by_loan(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) -> NDArray[np.float64]:
+    """Columns by loan, each written once, by the chunk that has it."""
+    out = np.empty((len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods))
+    slices = slices_of(plan, len(loans))
+
+    def work(part: slice) -> None:
+        chunk = lay_out(plan, loans, part)
+        _core.project_loans(
+            chunk.vectors, chunk.extras, chunk.walked, chunk.runs, chunk.loan_at, plan.behaviour.rates,
+            plan.behaviour.rules, plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
+        )  # fmt: skip
+
+    for part, _ in zip(slices, in_order(work, slices, threads), strict=True):
+        if progress is not None:
+            progress(part.stop)
+    return out
+
+
+def by_chunk(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) -> NDArray[np.float64]:
+    """Columns of the whole tape where the losses are taken loan by loan, so behaviour is applied in each chunk."""
+    shape = (len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods)
+    total = np.zeros(shape)
+    slices = slices_of(plan, len(loans))
+
+    def work(part: slice) -> NDArray[np.float64]:
+        chunk, out = lay_out(plan, loans, part), np.zeros(shape)
+        _core.project_sums(
+            chunk.vectors, chunk.extras, chunk.walked, chunk.runs, plan.behaviour.rates, plan.behaviour.rules,
+            plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
+        )  # fmt: skip
+        return out
+
+    for part, found in zip(slices, in_order(work, slices, threads), strict=True):
+        np.add(total, found, out=total)
+        if progress is not None:
+            progress(part.stop)
+    return total
+
+
+def slices_of(plan: Plan, loans: int) -> list[slice]:
+    """The chunks: large, so that runs are long, but enough of them for threads to share, and of bounded memory."""
+    size = SMALLEST_CHUNK
+    if plan.level != "loan":
+        size = min(max(loans // CHUNKS, SMALLEST_CHUNK), LARGEST_CHUNK)
+    return [slice(start, min(start + size, loans)) for start in range(0, loans, size)]
+
+
+def in_order(work: Callable[[K], T], todo: Sequence[K], threads: int) -> Iterator[T]:
+    """work of each, in order, a few ahead on threads, so that results never pile up."""
+    if threads == 1 or len(todo) <= 1:
+        yield from map(work, todo)
+        return
+    with ThreadPoolExecutor(min(threads, len(todo))) as pool:
+        ahead: deque[Future[T]] = deque()
+        for each in todo:
+            ahead.append(pool.submit(work, each))
+            if len(ahead) >= threads + 2:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()

@@ -1,0 +1,138 @@
+"""Contract sums of a tape by run, and behaviour applied to them: a scenario costs runs x months, not loans x months.
+
+A run is loans that share assumptions, age (where a curve goes by age), last month with defaults (where defaults stop
+before maturity), walk and output row. Chunks sum what their runs owe; the rows of a run are added over the chunks in
+tape order. Behaviour then goes over the runs of the whole tape, cut by scenario or, where those are few, by run, again
+by the request alone.
+"""
+
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from engine import _core
+from engine.lanes import lay_out
+from engine.loan_arrays import LoanArrays
+from engine.plan import Plan
+
+Floats = NDArray[np.float64]
+Longs = NDArray[np.int64]
+# Columns of a chunk's runs that make two of them one, and the months to the last flow, of which the most counts.
+KEY = (2, 3, 4, 5, 7)
+MONTHS = 6
+BLOCKS = 16
+FEW_SCENARIOS = 4
+RUNS_A_TASK = 256
+
+
+class Task(msgspec.Struct, frozen=True):
+    """Some scenarios of some runs (places in the order of output rows), and the output rows they fill."""
+
+    scenarios: slice
+    runs: slice
+    first_row: int
+    last_row: int
+
+
+def losses_need_loans(plan: Plan) -> bool:
+    """Whether a loss is not linear in the balance, so that a run's sums do not tell it; but for capped ones."""
+    rules = plan.behaviour.rules
+    advanced = rules["advancing"] == _core.ADVANCES_PRINCIPAL
+    each = advanced | (rules["insured"] != 0) | (rules["recoups"] != 0) | (rules["proceeds_at"] >= 0)
+    return bool(((rules["general"] != 0) & each).any())
+
+
+class RunSums:
+    """The sums of the runs seen so far: `add` takes a chunk's, in tape order, `applied` makes fields of them."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        needed = plan.selection.needed
+        self.with_rate = bool(_core.needs_interest(needed))
+        self.with_fee = bool(_core.needs_fees(needed))
+        self.pairs, self.pair = capped_pairs(plan)
+        self.set_of = np.zeros(plan.behaviour.scenarios, dtype=np.int64)
+        self.sets = 1
+        if plan.rates is not None:
+            self.set_of = np.ascontiguousarray(plan.rates.set_of_scenario, dtype=np.int64)
+            self.sets = len(plan.rates.values)
+        self.place: dict[bytes, int] = {}
+        self.keys = np.zeros((0, 6), dtype=np.int64)
+        kinds = 1 + self.with_rate + self.with_fee + len(self.pairs)
+        self.rows = np.zeros((0, self.sets, kinds, plan.months + 2))
+        self.order = np.zeros(0, dtype=np.int64)
+
+    def of_chunk(self, loans: LoanArrays, part: slice) -> tuple[Longs, Floats]:
+        """The keys of a chunk's runs, and what each owes: (runs, sets, kinds, months)."""
+        chunk = lay_out(self.plan, loans, part)
+        sets = self.sets if chunk.walked is not None else 1
+        rows = np.zeros((len(chunk.runs), sets, *self.rows.shape[2:]))
+        _core.contract_rows(
+            chunk.vectors, chunk.walked, chunk.runs, np.array([severity for severity, _ in self.pairs]),
+            np.array([lag for _, lag in self.pairs], dtype=np.int64), self.with_rate, self.with_fee,
+            self.plan.months, rows,
+        )  # fmt: skip
+        return chunk.runs[:, [*KEY, MONTHS]], rows
+
+    def add(self, keys: Longs, rows: Floats) -> None:
+        """Adds the runs of the next chunk."""
+        ids = np.empty(len(keys), dtype=np.int64)
+        known = len(self.place)
+        for i, key in enumerate(np.ascontiguousarray(keys[:, :-1])):
+            ids[i] = self.place.setdefault(key.tobytes(), len(self.place))
+        fresh = ids >= known
+        if fresh.any():
+            more = rows[fresh]
+            if more.shape[1] < self.sets:
+                more = np.concatenate([more, np.zeros((len(more), self.sets - 1, *more.shape[2:]))], axis=1)
+            self.rows = np.concatenate([self.rows, more]) if known else more
+            self.keys = np.concatenate([self.keys, keys[fresh]])
+        old = ids[~fresh]
+        self.keys[old, -1] = np.maximum(self.keys[old, -1], keys[~fresh, -1])
+        if len(old):
+            _core.add_rows(self.rows, old, rows if not fresh.any() else rows[~fresh])
+
+    def empty(self) -> Floats:
+        plan = self.plan
+        return np.zeros((len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods))
+
+    def tasks(self) -> list[Task]:
+        """The work to be shared: blocks of scenarios, or blocks of runs where there are few scenarios."""
+        scenarios, runs = self.plan.behaviour.scenarios, len(self.keys)
+        self.order = np.lexsort(self.keys[:, [4, 2, 1, 0, 3]].T)
+        if not runs:
+            return []
+        rows = self.keys[self.order, 3]
+        if scenarios >= FEW_SCENARIOS:
+            cuts = np.linspace(0, scenarios, min(BLOCKS, scenarios) + 1).astype(int)
+            every = slice(0, runs)
+            return [Task(slice(int(a), int(b)), every, 0, self.plan.rows) for a, b in pairwise(cuts)]
+        parts = [slice(start, min(start + RUNS_A_TASK, runs)) for start in range(0, runs, RUNS_A_TASK)]
+        return [Task(slice(0, scenarios), p, int(rows[p.start]), int(rows[p.stop - 1]) + 1) for p in parts]
+
+    def applied(self, task: Task) -> Floats:
+        """The fields of a task: (fields, scenarios, output rows, periods)."""
+        plan, rules = self.plan, self.plan.behaviour.rules[task.scenarios]
+        shape = (len(plan.selection.names), len(rules), task.last_row - task.first_row, plan.periods)
+        out = np.zeros(shape)
+        _core.apply_rows(
+            self.rows, self.keys, self.order[task.runs], self.set_of[task.scenarios], self.pair[task.scenarios],
+            self.with_rate, self.with_fee, plan.behaviour.rates, rules, plan.selection.needed, plan.selection.slot,
+            plan.months, plan.periods, task.first_row, out,
+        )  # fmt: skip
+        return out
+
+
+def capped_pairs(plan: Plan) -> tuple[list[tuple[float, int]], NDArray[np.int32]]:
+    """The distinct (severity, lag) whose capped losses are summed; for each (scenario, set) its place, -1 for none."""
+    rules = plan.behaviour.rules
+    place = np.full(rules.shape, -1, dtype=np.int32)
+    pairs: dict[tuple[float, int], int] = {}
+    capped = (rules["advancing"] == _core.ADVANCES_PRINCIPAL) & (rules["general"] == 0)
+    if _core.needs_losses(plan.selection.needed) and capped.any():
+        for at in zip(*np.nonzero(capped), strict=True):
+            pair = (float(rules["severity"][at]), int(rules["lag"][at]))
+            place[at] = pairs.setdefault(pair, len(pairs))
+    return list(pairs), place

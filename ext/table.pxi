@@ -1,0 +1,112 @@
+"""Contract sums kept by run, and behaviour applied to them. Part of _core.pyx.
+
+Two steps where the losses need no loans: `contract_rows` passes over the loans of a chunk once and sums what each run
+owes; the caller adds the rows of all chunks, by run; `apply_rows` then gives every scenario's fields. So a scenario costs
+the months of the tape's runs, however many chunks the tape was cut into.
+"""
+
+# Columns of a run's key, by which rows of several chunks are one.
+cdef enum:
+    KEY_SET, KEY_AGE, KEY_TERM, KEY_OUT, KEY_WALK, KEY_MONTHS
+
+
+def contract_rows(const double[:, ::1] loans, Walked walked, const long[:, ::1] runs, const double[::1] severity,
+                  const long[::1] lag, bint with_rate, bint with_fee, long months, double[:, :, :, ::1] out):
+    """Fills OUT `out` (runs, sets, kinds, months + 2): each run's sums from month 0 to its last flow, zero after.
+
+    sets: of index values; a run that reads none fills the first. kinds: balance, interest and fees where asked for, then
+    the capped loss of each pair of severity and lag. The rest as project_sums. Raises MemoryError.
+    """
+    cdef Source source
+    cdef Tables tables
+    cdef long r, g, p, m, sets, n = months + 2, first = 1 + with_rate + with_fee, max_lag = 0
+    cdef double *row
+    cdef double *ring
+    cdef double *scratch
+    memset(&tables, 0, sizeof(Tables))
+    if walked is not None:
+        tables = walked.tables()
+    for p in range(lag.shape[0]):
+        max_lag = max(max_lag, lag[p])
+    ring = <double *>calloc(n + LANES * RING * (max_lag + 1), sizeof(double))
+    if ring == NULL:
+        raise MemoryError("no room for a projection's working arrays")
+    scratch = ring + LANES * RING * (max_lag + 1)
+    with nogil:
+        for r in range(runs.shape[0]):
+            sets = point(&source, loans, &tables, &runs[r, 0])
+            m = runs[r, RUN_MONTHS]
+            for g in range(sets):
+                if g > 0:
+                    source.stepped.index = tables.index + g * tables.set_size
+                row = &out[r, g, 0, 0]
+                sums(&source, m, 0, 0, row, row + n if with_rate else NULL,
+                     row + (1 + with_rate) * n if with_fee else NULL, NULL, NULL)
+                for p in range(lag.shape[0]):
+                    sums(&source, m, severity[p], lag[p], scratch, NULL, NULL, row + (first + p) * n, ring)
+        free(ring)
+
+
+def add_rows(double[:, :, :, ::1] out, const long[::1] ids, const double[:, :, :, ::1] rows):
+    """Adds rows[i] to OUT out[ids[i]]."""
+    cdef long i, size = rows.shape[1] * rows.shape[2] * rows.shape[3]
+    with nogil:
+        for i in range(ids.shape[0]):
+            add(&out[ids[i], 0, 0, 0], &rows[i, 0, 0, 0], size)
+
+
+def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const long[::1] order, const long[::1] set_of,
+               const int[:, ::1] pair, bint with_rate, bint with_fee, const double[::1] rates, rules,
+               const int[::1] needed, const int[::1] slot, long months, long periods, long first_out,
+               double[:, :, :, ::1] out):
+    """Adds the fields of the runs `order` under some scenarios to OUT `out` (fields, scenarios, groups, periods).
+
+    rows: (runs, sets, kinds, months + 2) of contract_rows. keys: (runs, 6) set, age, term, output row, walk, months to
+    the last flow. set_of: (scenarios,) set of index values. pair: (scenarios, sets of assumptions) the pair of severity
+    and lag whose capped loss the rules read, -1 for none. first_out: output row of out[:, :, 0]. The rest as
+    project_sums; rules whose losses need the loans are not for here. Raises MemoryError.
+    """
+    cdef const Rules[:, ::1] rule = rules
+    cdef Work w
+    cdef Losses l
+    cdef Contract c
+    cdef double *field[N_FIELDS]
+    cdef long i, r, s, f, g, k, m, last, n = months + 2, first = 1 + with_rate + with_fee, max_lag = rules["lag"].max()
+    cdef const double *row
+    cdef const Rules *now
+    cdef const Rules *before
+    if not allocate(&w, months, 0, False):
+        raise MemoryError("no room for a projection's working arrays")
+    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
+        free(w.memory)
+        raise MemoryError("no room for a projection's losses")
+    with nogil:
+        for f in range(N_FIELDS):
+            field[f] = w.rows + f * n if needed[f] else NULL
+        c.losses, c.rates = &l, &rates[0]
+        w.b.late = l.late
+        for i in range(order.shape[0]):
+            r = order[i]
+            k, m = keys[r, KEY_SET], keys[r, KEY_MONTHS]
+            before = NULL
+            last = 0
+            for s in range(rule.shape[0]):
+                now = &rule[s, k]
+                g = set_of[s] if keys[r, KEY_WALK] == WALK_ON_INDEX else 0
+                row = &rows[r, g, 0, 0]
+                c.balance = row
+                c.interest = row + n if with_rate else w.interest
+                c.fees = row + (1 + with_rate) * n if with_fee else w.fees
+                c.capped = row + (first + pair[s, k]) * n if pair[s, k] >= 0 else w.capped
+                if now.general and (before == NULL or g != last or not same_losses(before, now)):
+                    begin_losses(now, &rates[0], &l)
+                    add_losses(now, &rates[0], c.balance, c.balance, 0, 0, m, &l)
+                    before = now
+                    last = g
+                behave(now, &rates[0], keys[r, KEY_AGE], keys[r, KEY_TERM], m, n, w.b)
+                emit(now, c, w.b, m, w.scratch, field)
+                for f in range(N_FIELDS):
+                    if slot[f] >= 0:
+                        add(&out[slot[f], s, keys[r, KEY_OUT] - first_out, 0], field[f], min(periods, m))
+        free(l.memory)
+        free(w.memory)
