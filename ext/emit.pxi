@@ -77,7 +77,7 @@ cdef simd_void emit_paths(const Rules *rules, Contract c, Behaviour b, long mont
         out = row[EXPECTED_PRINCIPAL]
         for t in range(1, months + 1):
             out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
-                b.alive[t - 1] + (b.foreclosure[t] - b.default[t] if amortises else 0))
+                b.alive[t - 1] + (b.foreclosure[t] - (newly if rules.after else 1) * b.default[t] if amortises else 0))
     if rules.general:
         emit_losses(rules, c, b, months, row)
     else:

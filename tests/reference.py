@@ -335,6 +335,8 @@ def project_loan(
         cohorts += [newest] if new else []
         ended = [cohort.liquidated(i) for cohort in cohorts]
         liquidated = {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
+        # Who pays in the month in which he defaults does not owe that month's principal, liquidated at once or not.
+        owing = math.fsum(c.liquidated(i)["liquidation"] for c in cohorts if c.first <= i)
         survivors = performing * (1 - mdr - smm)
         defaulters = performing * mdr if pays_first else 0.0
         paying = (survivors if conventions.interest_base == "survivors" else performing * (1 - mdr)) + defaulters
@@ -363,7 +365,7 @@ def project_loan(
             "expected_interest": performing * rate + math.fsum(cohort.due(i) for cohort in before),
             "lost_interest": lost,
             "expected_principal": performing * amortizes
-            + ((foreclosed - liquidated["liquidation"]) * amortizes if advances_principal else 0.0),
+            + ((foreclosed - owing) * amortizes if advances_principal else 0.0),
             "advanced_interest": advanced_interest,
             "advanced_principal": advanced_principal,
             "liquidation": liquidated["liquidation"],

@@ -69,7 +69,7 @@ def project_late_loan(
         new = defaulting * scheduled(i - 1 - most) if defaulting else 0.0
         foreclosed = math.fsum(cohort.left(i - 1) * cohort.new for cohort in cohorts)
         cohorts = [cohort for cohort in cohorts if i <= cohort.month + lag]
-        newest = Cohort(loan, assumptions, conventions, share, stages, i, new)
+        newest = Cohort(loan, assumptions, conventions, share, [rate] * len(share), stages, i, new)
         newest.first = i - most  # it owes what the schedule had when it stopped paying
         cohorts += [newest] if new else []
         ended = [cohort.liquidated(i) for cohort in cohorts]
