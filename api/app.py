@@ -22,6 +22,7 @@ from api.observe import Routes, observed
 from api.quotas import Limiter
 from api.rate_limit import limited_by_address, limited_by_user
 from api.rest.analytics import create_analysis
+from api.rest.backups import HANDLERS as BACKUPS
 from api.rest.health import api_component, health, live, measure, ready, version
 from api.rest.metrics import metrics_page
 from api.rest.pages import graphql_page, openapi_json, page_asset, schema_page
@@ -38,7 +39,7 @@ from api.tokens import Tokens
 
 ROUTES = [
     health, live, ready, metrics_page, create_projection, create_profile, create_analysis, *TAPES, *SCENARIOS, *RUNS,
-    schema_page, openapi_json, page_asset,
+    *BACKUPS, schema_page, openapi_json, page_asset,
 ]  # fmt: skip
 
 

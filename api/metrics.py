@@ -85,6 +85,7 @@ COMPONENT_LATENCY = gauge("cashflow_component_latency_seconds", "Time the last c
 
 # Backups.
 BACKUPS = counter("cashflow_backups_total", "Backups tried.", "database", "outcome")
+BACKUP_JOBS = counter("cashflow_backup_jobs_total", "What workers did for backups.", "kind", "outcome")
 BACKUP_DURATION = gauge("cashflow_backup_duration_seconds", "Time the last backup took.", SHARED, "database")
 BACKUP_SIZE = gauge("cashflow_backup_size_bytes", "Size of the last backup.", SHARED, "database")
 BACKUP_SUCCESS = gauge(
@@ -222,6 +223,11 @@ def record_backup(database: str, succeeded: bool, seconds: float, size: int = 0)
     BACKUPS.labels(database, "succeeded" if succeeded else "failed").inc()
     if succeeded:
         set_last_backup(database, time.time(), size, seconds)
+
+
+def record_backup_job(kind: str, outcome: str) -> None:
+    """Counts a job that ended: create, verify, drill or prune, and succeeded or failed."""
+    BACKUP_JOBS.labels(kind, outcome).inc()
 
 
 def set_last_backup(database: str, ended: float, size: int, seconds: float | None = None) -> None:

@@ -3,9 +3,12 @@
 import ipaddress
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+
+import msgspec
 
 if TYPE_CHECKING:
     from api.settings import Settings
@@ -32,6 +35,8 @@ POSITIVE = (
 )
 # Kind of database -> SQLAlchemy's name with the driver.
 DATABASES = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+# What takes the place of a cron line for what is not to be done.
+NEVER = "never"
 ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:\d{1,5})?|https?://\[[0-9a-f:]+\](:\d{1,5})?")
 SENTRY_DSN = re.compile(r"https?://[^\s/@]+@[^\s/@]+(/[^\s/]+)*/\d+")
 HOST = re.compile(r"(\*\.)?[a-z0-9.-]+|\[[0-9a-f:]+\]")
@@ -100,10 +105,25 @@ def storage_faults(settings: "Settings") -> Iterator[str]:
 
 
 def backup_faults(settings: "Settings") -> Iterator[str]:
-    """Numbers of backups to keep that are none."""
+    """Numbers of backups to keep that are none, and times that are no cron lines."""
     for name in ("backup_keep_daily", "backup_keep_weekly", "backup_keep_monthly"):
         if getattr(settings, name) < 0:
             yield f"{name.upper()} is {getattr(settings, name)}; expected a whole number of at least 0"
+    for field in msgspec.structs.fields(settings):
+        line = getattr(settings, field.name)
+        if field.name.endswith("_cron") and line not in (field.default, NEVER) and not is_cron(line):
+            yield f"{field.name.upper()} is {line!r}; expected minute hour day month weekday, or {NEVER}"
+
+
+def is_cron(line: str) -> bool:
+    """Whether the scheduler reads a line."""
+    # Loaded for lines that somebody wrote: the command that makes backups is to stay small.
+    from apscheduler.triggers.cron import CronTrigger
+
+    try:
+        return CronTrigger.from_crontab(line, timezone=UTC).get_next_fire_time(None, datetime.now(UTC)) is not None
+    except ValueError:
+        return False
 
 
 def list_faults(settings: "Settings") -> Iterator[str]:

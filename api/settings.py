@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     run_lease_seconds: how long a worker may be silent before its shard goes to another. webhook_secret: signs
     webhooks, blank refuses them. backup_store: blank for a folder in state_dir. backup_encryption_keys: `id:base64`,
     the first one current; blank in development makes one in state_dir. backup_kms_key_id: of KMS, used instead.
+    backup_cron, backup_drill_cron: when the schedule asks for them (UTC), `never` for not at all.
     backup_maintenance_database: the one to connect to for locks and renames. pg_bin: folders of PostgreSQL's clients.
     """
 
@@ -87,6 +88,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     backup_store: str = ""
     backup_encryption_keys: str = ""
     backup_kms_key_id: str = ""
+    backup_cron: str = "30 1 * * *"
+    backup_drill_cron: str = "30 3 * * *"
     backup_keep_daily: int = 7
     backup_keep_weekly: int = 5
     backup_keep_monthly: int = 12

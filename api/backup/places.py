@@ -50,10 +50,10 @@ def database_from(
     return PostgresDatabase(target, settings.pg_bin, settings.backup_maintenance_database)
 
 
-def backup_store(settings: Settings) -> ObjectStore:
+def backup_store(settings: Settings, attempts: int = ATTEMPTS) -> ObjectStore:
     """The store that holds the backups; a folder in STATE_DIR where none is set."""
     place = settings.backup_store or str(Path(settings.state_dir) / "backups")
-    return store_from(place, settings.s3_endpoint_url, attempts=ATTEMPTS)
+    return store_from(place, settings.s3_endpoint_url, attempts=attempts)
 
 
 def object_store(settings: Settings) -> ObjectStore:

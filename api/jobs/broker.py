@@ -11,11 +11,15 @@ import dramatiq
 import redis
 from dramatiq.brokers.redis import RedisBroker
 
+from api.jobs.backups import Keeper
 from api.jobs.perform import Performer
 
 logger = logging.getLogger("api.jobs")
 NAMESPACE = "cashflow"
 QUEUE = "shards"
+BACKUPS = "backups"
+# Actor -> what its messages carry: a run's id and a shard's number, or the id of a job of backups.
+CARRIED: dict[str, tuple[type, ...]] = {"work_on_shard": (str, int), "work_on_backup": (str,)}
 MAX_MESSAGE_BYTES = 4_096
 SOCKET_SECONDS = 5.0
 # Messages of a worker that died come back when another has not heard of it for so long; the database is quicker.
@@ -42,9 +46,10 @@ class Doorbell(RedisBroker):
             return False
         try:
             message = dramatiq.Message.decode(data)
-            run_id, number = message.args
             known = message.actor_name in self.actors and "redis_message_id" in message.options
-            return known and isinstance(run_id, str) and isinstance(number, int) and not message.kwargs
+            carried = CARRIED[message.actor_name]
+            fits = all(isinstance(value, kind) for value, kind in zip(message.args, carried, strict=True))
+            return known and fits and not message.kwargs
         except Exception:
             # Whatever a stranger wrote, it is no message.
             return False
@@ -74,6 +79,7 @@ def doorbell(url: str) -> Doorbell:
         dead_message_ttl=7 * 24 * 3600 * 1000,
     )
     broker.declare_queue(QUEUE)
+    broker.declare_queue(BACKUPS)
     return broker
 
 
@@ -91,6 +97,17 @@ def ring(broker: Doorbell, found: list[tuple[str, int]]) -> None:
         logger.warning("Redis took no message, which the database sends again later: %s", error)
 
 
+def ring_for_backup(broker: Doorbell, job_id: str) -> None:
+    """Sends a message for a job of backups; without it the job is found a few seconds later."""
+    sent: dramatiq.Message[Any] = dramatiq.Message(
+        queue_name=BACKUPS, actor_name="work_on_backup", args=(job_id,), kwargs={}, options={}
+    )
+    try:
+        broker.enqueue(sent)
+    except (redis.RedisError, OSError) as error:
+        logger.warning("Redis took no message for a job of backups: %s", error)
+
+
 def depth(broker: Doorbell) -> int:
     """How many messages wait. Raises OSError where Redis cannot tell."""
     try:
@@ -99,10 +116,14 @@ def depth(broker: Doorbell) -> int:
         raise OSError(f"Redis does not answer: {error}") from error
 
 
-def declare(broker: Doorbell, performer: Performer) -> None:
-    """Declares the actor of the broker's messages."""
+def declare(broker: Doorbell, performer: Performer, keeper: Keeper) -> None:
+    """Declares the actors of the broker's messages."""
 
     def work_on_shard(run_id: str, number: int) -> None:
         performer.perform(run_id, number)
 
+    def work_on_backup(job_id: str) -> None:
+        keeper.wake()
+
     dramatiq.actor(broker=broker, queue_name=QUEUE, actor_name="work_on_shard")(work_on_shard)
+    dramatiq.actor(broker=broker, queue_name=BACKUPS, actor_name="work_on_backup")(work_on_backup)

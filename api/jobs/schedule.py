@@ -18,14 +18,17 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import metrics
 from api.jobs.upkeep import this_worker
+from api.setting_checks import NEVER
 from api.settings import Settings
-from api.storage import leadership
+from api.storage import backup_jobs, leadership
 from api.storage.database import now
 from api.storage.opened import Storage
 from api.storage.tables import idempotency, results, tapes
 
 logger = logging.getLogger("api.jobs")
 LOCK = "scheduler"
+# Who asked for a job that the schedule asks for.
+SCHEDULE = "schedule"
 LOCK_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 # An object is written before its row: younger ones may be waiting for theirs.
@@ -36,21 +39,30 @@ Work = Callable[[Storage, Settings], Awaitable[None]]
 
 
 class Duty(msgspec.Struct, frozen=True):
-    """Something to do by the clock: its cron line (minute hour day month weekday, UTC) and the work."""
+    """Something to do by the clock: its cron line (minute hour day month weekday, UTC) and the work.
+
+    setting: the setting that holds the line instead, where `never` keeps it from being done.
+    """
 
     name: str
     cron: str
     work: Work
+    setting: str = ""
+
+    def line(self, settings: Settings) -> str:
+        """The cron line under these settings; blank where it is never done."""
+        found: str = getattr(settings, self.setting) if self.setting else self.cron
+        return "" if found == NEVER else found
 
 
 DUTIES: list[Duty] = []
 
 
-def scheduled(cron: str) -> Callable[[Work], Work]:
-    """Declares a function as a duty at the times of a cron line, UTC."""
+def scheduled(cron: str = "", *, setting: str = "") -> Callable[[Work], Work]:
+    """Declares a function as a duty at the times of a cron line, UTC, or of the line in a setting."""
 
     def declare(work: Work) -> Work:
-        DUTIES.append(Duty(work.__name__, cron, work))
+        DUTIES.append(Duty(work.__name__, cron, work, setting))
         return work
 
     return declare
@@ -58,9 +70,22 @@ def scheduled(cron: str) -> Callable[[Work], Work]:
 
 @scheduled("17 * * * *")
 async def forget_idempotency_keys(storage: Storage, settings: Settings) -> None:
-    """Forgets keys of submissions made a week ago."""
+    """Forgets keys of submissions made a week ago, and jobs of backups that ended three months ago."""
     async with storage.database.write() as connection:
         await connection.execute(delete(idempotency).where(idempotency.c.created_at < now() - KEY_AGE))
+        await backup_jobs.forget(connection)
+
+
+@scheduled(setting="backup_cron")
+async def back_up(storage: Storage, settings: Settings) -> None:
+    """Asks the workers for a backup, and to prune afterwards."""
+    await backup_jobs.ask(storage.database, "create", SCHEDULE, prune=True)
+
+
+@scheduled(setting="backup_drill_cron")
+async def drill_a_restore(storage: Storage, settings: Settings) -> None:
+    """Asks the workers to restore the newest backup beside the database, and to compare it."""
+    await backup_jobs.ask(storage.database, "drill", SCHEDULE)
 
 
 @scheduled("41 3 * * *")
@@ -97,7 +122,9 @@ class Scheduler:
         """Sees to the duties while it leads."""
         clock = AsyncIOScheduler(timezone=UTC)
         for duty in DUTIES:
-            trigger = CronTrigger.from_crontab(duty.cron, timezone=UTC)
+            if not (line := duty.line(self.settings)):
+                continue
+            trigger = CronTrigger.from_crontab(line, timezone=UTC)
             clock.add_job(self.see_to, trigger, [duty], id=duty.name, coalesce=True, misfire_grace_time=600)
         clock.start()
         try:

@@ -1,4 +1,4 @@
-"""Runs as the API asks for them: submitted, read, cancelled, followed. The face of the jobs.
+"""Runs as the API asks for them: submitted, read, cancelled, followed; and jobs of backups. The face of the jobs.
 
 What is submitted is in the database before this answers; ringing for a worker comes after and may fail, since the
 workers' upkeep sends again what nobody holds.
@@ -6,16 +6,18 @@ workers' upkeep sends again what nobody holds.
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 from api import metrics
-from api.jobs.broker import Doorbell, doorbell, ring
+from api.jobs.broker import Doorbell, doorbell, ring, ring_for_backup
+from api.jobs.schedule import Scheduler
 from api.jobs.webhooks import check_url
 from api.jobs.worker import Worker
 from api.settings import Settings
-from api.storage import leadership, results, runs, shards
+from api.storage import backup_jobs, leadership, results, runs, shards
+from api.storage.backup_jobs import BackupJob, Kind
 from api.storage.opened import Storage
 from api.storage.pages import Page
 from api.storage.results import ScenarioColumns
@@ -40,16 +42,21 @@ class Jobs:
 
     @asynccontextmanager
     async def opened(self) -> AsyncIterator["Jobs"]:
-        """Connects to Redis, or works on runs in this process where there is none."""
+        """Connects to Redis, or works on runs in this process, and by the schedule, where there is none."""
         worker: Worker | None = None
+        clock: asyncio.Task[None] | None = None
         if self.settings.redis_url:
             self.broker = doorbell(self.settings.redis_url)
         else:
             worker = self.worker = await asyncio.to_thread(Worker, self.settings)
             worker.start()
+            clock = asyncio.create_task(Scheduler(self.settings, self.storage).run())
         try:
             yield self
         finally:
+            if clock is not None:
+                clock.cancel()
+                await asyncio.gather(clock, return_exceptions=True)
             if worker is not None:
                 await asyncio.to_thread(worker.stop)
             await asyncio.gather(*self.ringing, return_exceptions=True)
@@ -116,6 +123,17 @@ class Jobs:
             )
         return run, found
 
+    async def ask_of_backups(
+        self, kind: Kind, asked_by: str, key: str | None = None, *, prune: bool = False
+    ) -> BackupJob:
+        """The job, queued; the one under way where the same was asked before."""
+        job = await backup_jobs.ask(self.storage.database, kind, asked_by, key, prune=prune)
+        if self.worker is not None:
+            self.worker.keeper.wake()
+        elif self.broker is not None:
+            self.in_background(asyncio.to_thread(ring_for_backup, self.broker, job.id))
+        return job
+
     async def check(self) -> dict[str, Any]:
         """Workers that are alive, runs by state and shards that wait, for /health.
 
@@ -135,9 +153,12 @@ class Jobs:
         if self.worker is not None:
             self.worker.wake()
         elif self.broker is not None:
-            task = asyncio.create_task(self.ring(self.broker, run_id))
-            self.ringing.add(task)
-            task.add_done_callback(self.ringing.discard)
+            self.in_background(self.ring(self.broker, run_id))
+
+    def in_background(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self.ringing.add(task)
+        task.add_done_callback(self.ringing.discard)
 
     async def ring(self, broker: Doorbell, run_id: str) -> None:
         try:

@@ -1,6 +1,7 @@
 """Keeps worker processes alive: one that dies is started again, alone, after a pause that grows as it keeps dying."""
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ class Child:
         if now >= self.next_start:
             self.started = now
             # A group of its own, so that Ctrl-C at a terminal comes through the supervisor alone.
-            self.process = subprocess.Popen(COMMAND, process_group=0)
+            self.process = subprocess.Popen([*COMMAND, str(os.getpid())], process_group=0)
 
 
 def supervise(processes: int) -> None:

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dramatiq.worker import Worker as Consumer
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.jobs.backups import Keeper
 from api.jobs.bridge import Bridge
 from api.jobs.broker import Doorbell, declare, depth, doorbell, ring
 from api.jobs.perform import Performer
@@ -36,6 +37,7 @@ class Worker:
         self.database = self.bridge.call(self.open())
         objects = store_from(settings.used_object_store, settings.s3_endpoint_url)
         self.performer = Performer(settings, self.bridge, self.database, objects, self.me.id)
+        self.keeper = Keeper(settings, self.bridge, self.database)
         self.woken = threading.Event()
         self.threads: list[threading.Thread] = []
         self.consumer: Consumer | None = None
@@ -54,13 +56,14 @@ class Worker:
                 self.threads.append(threading.Thread(target=self.poll, name=f"worker-{i}", daemon=True))
         else:
             upkeep = self.ringing(broker)
-            declare(broker, self.performer)
+            declare(broker, self.performer, self.keeper)
             self.consumer = Consumer(broker, worker_threads=self.settings.worker_concurrency, worker_timeout=200)
             # Not more than it works on: what lies here waits though another worker is idle.
             self.consumer.queue_prefetch = self.settings.worker_concurrency
             self.consumer.start()
         for thread in self.threads:
             thread.start()
+        self.keeper.start()
         self.upkeep = upkeep
         self.rounds = self.bridge.start(upkeep.run())
 
@@ -104,6 +107,7 @@ class Worker:
             self.consumer.stop(timeout=10_000)
         for thread in self.threads:
             thread.join(timeout=10)
+        self.keeper.stop()
         if self.upkeep is not None and self.rounds is not None:
             self.bridge.call(self.upkeep.end())
             with suppress(TimeoutError):

@@ -9,6 +9,8 @@ from api import encode
 from api.errors import PROBLEM_JSON, ProblemDetails
 from api.rest import analytics
 from api.rest.health import Health, Live, version
+from api.rest.openapi_backups import ROOTS as OF_BACKUPS
+from api.rest.openapi_backups import backup_paths
 from api.rest.openapi_stored import ROOTS, stored_paths
 from api.rest.profiles import ANSWERS, READERS, ProfileRequest
 from api.rest.projections import DECODERS, EXAMPLES
@@ -225,6 +227,7 @@ def document() -> dict[str, Any]:
         Health,
         Live,
         *ROOTS,
+        *OF_BACKUPS,
     ]
     _, schemas = msgspec.json.schema_components(roots, ref_template=REFERENCE)
     metrics = {"description": "The metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}
@@ -241,6 +244,7 @@ def document() -> dict[str, Any]:
         "/v1/analytics": analytics_path(),
         "/v1/tapes/profile": profile_path(),
         **stored_paths(problems),
+        **backup_paths(problems),
         "/graphql": graphql_path(),
         **health_paths(),
         "/metrics": {

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
 )
 
 FINAL_STATES = ("succeeded", "failed", "cancelled", "dead")
@@ -240,4 +242,30 @@ locks = Table(
     Column("holder", String(80), nullable=False),
     count_column("fence"),
     time_column("until"),
+)
+
+# What admins and the schedule ask of backups; the row is its own outbox. key: of the backup it is about, none for the
+# newest or for no one. active: what no two rows may be at once, null once it has ended. report: JSON of what came of
+# it. lease_until: until when its worker has it, or nobody should take it.
+backup_jobs = Table(
+    "backup_jobs",
+    metadata,
+    id_column(),
+    Column("kind", String(16), nullable=False),
+    Column("key", String(512)),
+    Column("prune", Boolean, nullable=False, server_default=false()),
+    Column("state", String(16), nullable=False),
+    Column("active", String(600)),
+    Column("asked_by", String(255), nullable=False),
+    count_column("fence"),
+    count_column("attempts"),
+    time_column("lease_until", nullable=True),
+    Column("report", Text),
+    Column("error", Text),
+    Column("correlation_id", String(128)),
+    time_column("created_at"),
+    time_column("started_at", nullable=True),
+    time_column("finished_at", nullable=True),
+    UniqueConstraint("active"),
+    Index(None, "state", "lease_until"),
 )

@@ -18,7 +18,7 @@ from tests.api.jobs.setting import loans, stored_tape
 
 @pytest.mark.parametrize("duty", DUTIES, ids=lambda duty: duty.name)
 def test_the_cron_line_of_a_duty_is_one(duty: Duty) -> None:
-    assert CronTrigger.from_crontab(duty.cron).get_next_fire_time(None, now()) is not None
+    assert CronTrigger.from_crontab(duty.line(Settings())).get_next_fire_time(None, now()) is not None
 
 
 async def test_of_two_schedulers_one_leads_until_it_falls_silent(settings: Settings, storage: Storage) -> None:
