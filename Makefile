@@ -70,7 +70,7 @@ check-deploy: $(VENV)-deploy/.done $(VENV)-checkov/.done ## check the Docker, Ku
 
 # Ends by itself; KEEP=1 leaves it running until Ctrl-C.
 prod-local: setup ## run the production profile here, without containers, and walk through the guide (KEEP=1 to stay)
-	$(BIN)/python scripts/prod_local.py $(if $(KEEP),--keep)
+	$(BIN)/python -m scripts.prod_local $(if $(KEEP),--keep)
 
 check: lint test ## what continuous integration checks
 

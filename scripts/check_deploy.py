@@ -152,16 +152,28 @@ def expressions(node: object) -> list[str]:
 def nginx() -> None:
     """nginx reads the configuration, with a certificate made for the occasion and the upstream at home."""
     with tempfile.TemporaryDirectory() as folder:
-        run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-            "-keyout", f"{folder}/tls.key", "-out", f"{folder}/tls.crt")  # fmt: skip
-        text = (ROOT / "deploy/nginx/nginx.conf").read_text()
-        text = text.replace("/etc/nginx/tls/", f"{folder}/").replace("server api:8000;", "server 127.0.0.1:8000;")
-        version = subprocess.run([tool("nginx"), "-v"], capture_output=True, text=True, check=True).stderr
-        if tuple(map(int, re.findall(r"/(\d+)\.(\d+)\.(\d+)", version)[0])) < (1, 25, 1):
-            # `http2 on` came with 1.25.1; older ones say it on the listen line.
-            text = text.replace("        http2 on;\n", "").replace("listen 8443 ssl;", "listen 8443 ssl http2;")
-        Path(folder, "nginx.conf").write_text(text)
-        run(tool("nginx"), "-t", "-q", "-c", f"{folder}/nginx.conf")
+        run(tool("nginx"), "-t", "-q", "-c", local_nginx(Path(folder), [8000], 8080, 8443))
+
+
+def local_nginx(folder: Path, upstreams: list[int], http: int, https: int) -> Path:
+    """The configuration written for this machine: a self-signed certificate, its ports, and the service's ports."""
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "tls.key", "-out", folder / "tls.crt")  # fmt: skip
+    text = (ROOT / "deploy/nginx/nginx.conf").read_text()
+    server = re.findall(r"server api:8000( .*)?;", text)[0]
+    text = text.replace(
+        f"server api:8000{server};", " ".join(f"server 127.0.0.1:{port}{server};" for port in upstreams)
+    )
+    text = text.replace("/etc/nginx/tls/", f"{folder}/").replace("/tmp/nginx", f"{folder}/nginx")
+    text = text.replace("listen 8080;", f"listen 127.0.0.1:{http};").replace(
+        "listen 8443 ", f"listen 127.0.0.1:{https} "
+    )
+    version = subprocess.run([tool("nginx"), "-v"], capture_output=True, text=True, check=True).stderr
+    if tuple(map(int, re.findall(r"/(\d+)\.(\d+)\.(\d+)", version)[0])) < (1, 25, 1):
+        # `http2 on` came with 1.25.1; older ones say it on the listen line.
+        text = text.replace("        http2 on;\n", "").replace(f"{https} ssl;", f"{https} ssl http2;")
+    (folder / "nginx.conf").write_text(text)
+    return folder / "nginx.conf"
 
 
 def code() -> None:
