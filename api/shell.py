@@ -13,7 +13,6 @@ from typing import Any
 import click
 import msgspec
 import numpy as np
-import uvicorn
 from rich import box
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -22,6 +21,7 @@ from rich.table import Table
 from api.auth import issue_token
 from api.exposition import prepare
 from api.logging import configure
+from api.serving import serve_app
 from api.settings import Role, Settings, SettingsError
 from api.shell_backup import backup
 from api.shell_inputs import assumptions_from, described, percent, rows_of_file, speed
@@ -237,26 +237,7 @@ def serve(host: str | None, port: int | None, workers: int | None) -> None:
         prepare(Path(folder).resolve())
     if settings.env == "development" and not settings.jwt_jwks:
         click.echo(welcome(settings, host, port))
-    # Every worker builds its own app, so the server is given the factory's name. The access log is our own: the address
-    # of a page opened in a browser holds a token.
-    uvicorn.run(
-        "api.app:create_app",
-        factory=True,
-        host=host,
-        port=port,
-        workers=workers,
-        loop="uvloop",
-        http="httptools",
-        proxy_headers=False,
-        server_header=False,
-        # What is compressed may unpack to any size, here as in bodies.
-        ws_max_size=settings.max_graphql_body_bytes,
-        ws_per_message_deflate=False,
-        ssl_certfile=settings.tls_cert_file or None,
-        ssl_keyfile=settings.tls_key_file or None,
-        access_log=False,
-        log_config=None,
-    )
+    serve_app(settings, host, port, workers)
 
 
 def check_free(host: str, port: int) -> None:

@@ -17,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
@@ -182,7 +182,9 @@ def running() -> Iterator[Production]:
             raise RuntimeError(f"cashflow migrate: {migrated.stdout}{migrated.stderr}")
         stack.callback(lambda: [part.stop() for part in production.parts.values()])
         for i, port in enumerate(production.api_ports, 1):
-            production.add(f"api-{i}", "serve", PORT=str(port)).start()
+            # As in a container of its own: several processes, and a folder for their metrics.
+            environ = {"PORT": str(port), "WEB_CONCURRENCY": str(i), "STATE_DIR": str(folder / f"state-{i}")}
+            production.add(f"api-{i}", "serve", **environ).start()
         for name, port in production.metrics_ports.items():
             production.add(name, name.partition("-")[0], WORKER_METRICS_PORT=str(port)).start()
         for address in production.api_addresses:
@@ -206,10 +208,8 @@ def main() -> int:
                 f"\n{production.address}\ncertificate: {production.certificate}\ntoken: {production.token('you', 'admin')}"
             )
             print("Ctrl-C stops it", flush=True)
-            try:
+            with suppress(KeyboardInterrupt):
                 signal.pause()
-            except KeyboardInterrupt:
-                pass
     return 1 if failed else 0
 
 

@@ -57,14 +57,14 @@ class Walk:
         deadline = time.monotonic() + 30
         while True:
             answer = self.client.get("/health")
-            workers = answer.json()["components"].get("workers", {})
+            workers = answer.json()["components"]["workers"]["details"]
             if (answer.status_code == 200 and workers.get("alive") == 2) or time.monotonic() > deadline:
                 break
             time.sleep(0.2)
         components = answer.json()["components"]
         expect(answer.status_code == 200 and set(components) == COMPONENTS, answer.text)
         expect({each["status"] for each in components.values()} == {"ok"}, answer.text)
-        expect(components["workers"].get("alive") == 2, answer.text)
+        expect(components["workers"]["details"].get("alive") == 2, answer.text)
         for path in ("/health/live", "/health/ready"):
             expect(self.client.get(path).status_code == 200, path)
 
@@ -175,7 +175,7 @@ class Walk:
         print(f"          {len(statuses)} requests, two restarts", flush=True)
 
     def ask(self, number: int, ended: threading.Event, statuses: list[str]) -> None:
-        """Projects until it is told to stop, under names of few requests each, so that the limit is not what answers."""
+        """Projects until it is told to stop, under names of few requests each, for the limit's sake."""
         places = itertools.cycle(self.production.api_addresses)
         with self.production.client() as client:
             for i in itertools.count():

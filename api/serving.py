@@ -1,0 +1,77 @@
+"""The server behind `cashflow serve`: uvicorn, made to stop without failing requests that a proxy has under way.
+
+A proxy keeps connections open and sends its next request on one of them at any moment. uvicorn closes the idle ones as
+it stops, so that a request on its way is lost, and a proxy may not repeat a POST. Here idle connections linger: whoever
+uses one is answered, and told to close it.
+"""
+
+import sys
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.supervisors import Multiprocess
+
+# Longer than proxies keep a connection (nginx and AWS load balancers: 60), so that they are the ones to close it.
+KEEP_ALIVE_SECONDS = 75
+# What a stop waits for idle connections to be used once more, and for answers under way.
+LINGER_SECONDS = 3.0
+GRACE_SECONDS = 30
+
+
+class LingeringProtocol(HttpToolsProtocol):
+    """Connections that answer one more request after the server was told to stop."""
+
+    stopping = False
+
+    def shutdown(self) -> None:
+        self.stopping = True
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.cycle.keep_alive = False
+            return
+        if self.timeout_keep_alive_task is not None:
+            self.timeout_keep_alive_task.cancel()
+        self.timeout_keep_alive_task = self.loop.call_later(LINGER_SECONDS, self.timeout_keep_alive_handler)
+
+    def on_headers_complete(self) -> None:
+        super().on_headers_complete()
+        if self.stopping and self.cycle is not None:
+            self.cycle.keep_alive = False
+
+
+class Processes(Multiprocess):
+    """Server processes on one socket, which nobody listens on once they were told to stop."""
+
+    def terminate_all(self) -> None:
+        # Open in this process it would go on taking connections that no process answers.
+        for listening in self.sockets:
+            listening.close()
+        super().terminate_all()
+
+
+def serve_app(host: str, port: int, workers: int, certificate: str = "", key: str = "") -> None:
+    """Serves api.app:create_app() until SIGTERM or SIGINT, in `workers` processes; exits with 3 if it cannot start."""
+    # Every process builds its own app, so the server is given the factory's name. The access log is our own: the address
+    # of a page opened in a browser holds a token.
+    options: dict[str, Any] = {"loop": "uvloop", "http": LingeringProtocol, "log_config": None, "access_log": False}
+    config = uvicorn.Config(
+        "api.app:create_app",
+        factory=True,
+        host=host,
+        port=port,
+        workers=workers,
+        proxy_headers=False,
+        server_header=False,
+        ssl_certfile=certificate or None,
+        ssl_keyfile=key or None,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=GRACE_SECONDS,
+        **options,
+    )
+    if workers > 1:
+        Processes(config, sockets=[config.bind_socket()]).run()
+        return
+    server = uvicorn.Server(config)
+    server.run()
+    if not server.started:
+        sys.exit(3)
