@@ -6,6 +6,7 @@ uses one is answered, and told to close it.
 """
 
 import sys
+from contextlib import suppress
 from typing import Any
 
 import uvicorn
@@ -72,6 +73,8 @@ def serve_app(host: str, port: int, workers: int, certificate: str = "", key: st
         Processes(config, sockets=[config.bind_socket()]).run()
         return
     server = uvicorn.Server(config)
-    server.run()
+    # The server raises the signal again that it has obeyed; Ctrl-C is no failure.
+    with suppress(KeyboardInterrupt):
+        server.run()
     if not server.started:
         sys.exit(3)

@@ -47,7 +47,7 @@ class Part:
             )
 
     def stop(self, seconds: float = 40.0) -> int:
-        """Its exit status after SIGTERM. Kills it, children and all, where it takes longer than a container is given."""
+        """Its exit status after SIGTERM. Kills it, children and all, where it takes longer than that."""
         assert self.popen is not None
         if self.popen.poll() is None:
             self.popen.send_signal(signal.SIGTERM)
@@ -205,7 +205,8 @@ def main() -> int:
         print(f"{failed} steps failed" if failed else "every step passed", f"in {time.monotonic() - began:.0f} s")
         if keep:
             print(
-                f"\n{production.address}\ncertificate: {production.certificate}\ntoken: {production.token('you', 'admin')}"
+                f"\n{production.address}\ncertificate: {production.certificate}",
+                f"\ntoken: {production.token('you', 'admin')}",
             )
             print("Ctrl-C stops it", flush=True)
             with suppress(KeyboardInterrupt):
