@@ -13,6 +13,8 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.supervisors import Multiprocess
 
+from api.settings import Settings
+
 # Longer than proxies keep a connection (nginx and AWS load balancers: 60), so that they are the ones to close it.
 KEEP_ALIVE_SECONDS = 75
 # What a stop waits for idle connections to be used once more, and for answers under way.
@@ -50,10 +52,10 @@ class Processes(Multiprocess):
         super().terminate_all()
 
 
-def serve_app(host: str, port: int, workers: int, certificate: str = "", key: str = "") -> None:
+def serve_app(settings: Settings, host: str, port: int, workers: int) -> None:
     """Serves api.app:create_app() until SIGTERM or SIGINT, in `workers` processes; exits with 3 if it cannot start."""
-    # Every process builds its own app, so the server is given the factory's name. The access log is our own: the address
-    # of a page opened in a browser holds a token.
+    # Every process builds its own app, so the server is given the factory's name. The access log is our own: the
+    # address of a page opened in a browser holds a token.
     options: dict[str, Any] = {"loop": "uvloop", "http": LingeringProtocol, "log_config": None, "access_log": False}
     config = uvicorn.Config(
         "api.app:create_app",
@@ -63,8 +65,11 @@ def serve_app(host: str, port: int, workers: int, certificate: str = "", key: st
         workers=workers,
         proxy_headers=False,
         server_header=False,
-        ssl_certfile=certificate or None,
-        ssl_keyfile=key or None,
+        # What is compressed may unpack to any size, here as in bodies.
+        ws_max_size=settings.max_graphql_body_bytes,
+        ws_per_message_deflate=False,
+        ssl_certfile=settings.tls_cert_file or None,
+        ssl_keyfile=settings.tls_key_file or None,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         **options,

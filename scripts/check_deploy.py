@@ -157,8 +157,9 @@ def nginx() -> None:
 
 def local_nginx(folder: Path, upstreams: list[int], http: int, https: int) -> Path:
     """The configuration written for this machine: a self-signed certificate, its ports, and the service's ports."""
-    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
-        "-addext", "subjectAltName=DNS:localhost", "-keyout", folder / "tls.key", "-out", folder / "tls.crt")  # fmt: skip
+    names = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
+    files = ["-keyout", folder / "tls.key", "-out", folder / "tls.crt"]
+    run("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", *names, *files)
     text = (ROOT / "deploy/nginx/nginx.conf").read_text()
     server = re.findall(r"server api:8000( .*)?;", text)[0]
     text = text.replace(

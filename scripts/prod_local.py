@@ -1,7 +1,7 @@
 """Runs the production profile on this machine, without containers, and walks through the deployment guide against it.
 
-PostgreSQL and Valkey come from wheels (or PATH), nginx from PATH; without nginx the API is asked directly. Exit status 0
-if every step of the walk passed. `--keep` leaves everything running until Ctrl-C and prints the address.
+PostgreSQL and Valkey come from wheels (or PATH), nginx from PATH; without nginx the API is asked directly. Exit
+status 0 if every step of the walk passed. `--keep` leaves everything running until Ctrl-C and prints the address.
 """
 
 import argparse
