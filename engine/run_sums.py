@@ -101,14 +101,16 @@ class RunSums:
     def tasks(self) -> list[Task]:
         """The work to be shared: blocks of scenarios, or blocks of runs where there are few scenarios."""
         scenarios, runs = self.plan.behaviour.scenarios, len(self.keys)
-        self.order = np.lexsort(self.keys[:, [4, 2, 1, 0, 3]].T)
         if not runs:
             return []
-        rows = self.keys[self.order, 3]
         if scenarios >= FEW_SCENARIOS:
+            # Runs that behave alike for most of their months side by side: the core computes those months once.
+            self.order = np.lexsort(self.keys[:, [4, 3, 2, 1, 0]].T)
             cuts = np.linspace(0, scenarios, min(BLOCKS, scenarios) + 1).astype(int)
             every = slice(0, runs)
             return [Task(slice(int(a), int(b)), every, 0, self.plan.rows) for a, b in pairwise(cuts)]
+        self.order = np.lexsort(self.keys[:, [4, 2, 1, 0, 3]].T)
+        rows = self.keys[self.order, 3]
         parts = [slice(start, min(start + RUNS_A_TASK, runs)) for start in range(0, runs, RUNS_A_TASK)]
         return [Task(slice(0, scenarios), p, int(rows[p.start]), int(rows[p.stop - 1]) + 1) for p in parts]
 

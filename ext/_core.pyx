@@ -263,7 +263,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                         memset(w.capped, 0, n * sizeof(double))
                         sums(&source, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
                         before = now
-                    behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, w.b)
+                    behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, 1, w.b)
                     emit(now, c, w.b, m, w.scratch, row)
                     for f in range(N_FIELDS):
                         if slot[f] >= 0:
@@ -309,7 +309,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS]
                 w.b.late = l.late
-                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, w.b)
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, 1, w.b)
                 for v in range(runs[r, RUN_VECTORS]):
                     lanes_of(&source, v, m, w.lanes, w.dues, n, w.balance)
                     for i in range(LANES):

@@ -21,23 +21,25 @@ cdef double burnt_out(const Rules *rules, double smm, double alive) noexcept nog
     return -expm1((log1p(-gone) if gone < 0.5 else log((1 - by) + by * exp(stays))) / 12)
 
 
-cdef void behave(const Rules *rules, const double *rates, long age, long term, long months, long stride,
+cdef void behave(const Rules *rules, const double *rates, long age, long term, long months, long stride, long begin,
                  Behaviour b) noexcept nogil:
     """OUT b: what all loans of a run share, months 0 .. months. rates: of all curves, where the rules say.
 
-    stride: of the rows of b.late.
+    stride: of the rows of b.late. begin: the first month that b does not have already, 1 for all of them.
     """
     cdef long t, lag = rules.lag, stop = term - lag if rules.stop else months
-    cdef double s, m, left, alive = 1
+    cdef double s, m, left, alive
     cdef const double *prepay = rates + rules.prepayment_at + age * rules.prepayment_stride
     cdef const double *fail = rates + rules.default_at + age * rules.default_stride
     cdef bint burns = rules.burnout_floor < 1
     if rules.late:
         behave_late(rules, rates, age, months, stride, b)
         return
-    b.alive[0] = 1
-    b.default[0] = b.kept[0] = b.prepaid[0] = b.paying[0] = 0
-    for t in range(1, months + 1):
+    if begin == 1:
+        b.alive[0] = 1
+        b.default[0] = b.kept[0] = b.prepaid[0] = b.paying[0] = 0
+    alive = b.alive[begin - 1]
+    for t in range(begin, months + 1):
         m = fail[t] if t <= stop else 0
         s = burnt_out(rules, prepay[t], alive) if burns else prepay[t]
         if rules.prepayment_base != GROSS:
@@ -56,33 +58,37 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
             b.paying[t] += alive * m
         alive = left
         b.alive[t] = alive
-    held(rules, rates + rules.remaining_at, b.default, b.foreclosure, months)
+    held(rules, rates + rules.remaining_at, b.default, b.foreclosure, begin if begin > 1 else 0, months)
 
 
-cdef void held(const Rules *rules, const double *weights, const double *x, double *out, long months) noexcept nogil:
-    """OUT out[t]: what of x is in foreclosure after month t; weights say what share is so after 0, 1 .. months."""
+cdef void held(const Rules *rules, const double *weights, const double *x, double *out, long begin,
+               long months) noexcept nogil:
+    """OUT out[t]: what of x is in foreclosure after month t, from month `begin` on.
+
+    weights: what share is so after 0, 1 .. months.
+    """
     if rules.general:
-        weighted_window(x, weights, out, rules.lag, months)
+        weighted_window(x, weights, out, rules.lag, begin, months)
     else:
-        window(x, out, rules.lag, months)
+        window(x, out, rules.lag, begin, months)
 
 
 cdef simd_void weighted_window(const double *x, const double *weights, double *out, long lag,
-                               long months) noexcept nogil:
-    """OUT out[t] = weights[0] x[t] + weights[1] x[t - 1] + .., over `lag` months."""
+                               long begin, long months) noexcept nogil:
+    """OUT out[t] = weights[0] x[t] + weights[1] x[t - 1] + .., over `lag` months, t from `begin`."""
     cdef long t, j
     cdef double weight
-    memset(out, 0, (months + 1) * sizeof(double))
+    memset(out + begin, 0, (months + 1 - begin) * sizeof(double))
     for j in range(lag):
         weight = weights[j]
-        for t in range(j, months + 1):
+        for t in range(max(begin, j), months + 1):
             out[t] = out[t] + weight * x[t - j]
 
 
-cdef simd_void window(const double *x, double *out, long lag, long months) noexcept nogil:
+cdef simd_void window(const double *x, double *out, long lag, long begin, long months) noexcept nogil:
     """OUT out[t] = x[t - lag + 1] + .. + x[t]; added up anew each month, so that what is over is exactly zero."""
     cdef long t, j
-    memset(out, 0, (months + 1) * sizeof(double))
+    memset(out + begin, 0, (months + 1 - begin) * sizeof(double))
     for j in range(lag):
-        for t in range(j, months + 1):
+        for t in range(max(begin, j), months + 1):
             out[t] = out[t] + x[t - j]

@@ -47,7 +47,7 @@ cdef void behave_late(const Rules *rules, const double *rates, long age, long mo
             b.alive[t] += b.late[k * n + t]
         b.late[t] = current * (pays - s) + cured
         b.alive[t] += b.late[t]
-    held(rules, rates + rules.remaining_at, b.default, b.foreclosure, months)
+    held(rules, rates + rules.remaining_at, b.default, b.foreclosure, 0, months)
 
 
 cdef void emit_late(const Rules *rules, Contract c, Behaviour b, long months, double *defaults, double *defaulted,

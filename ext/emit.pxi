@@ -140,7 +140,7 @@ cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, lon
             defaults[t] = 0
         for t in range(rules.late + 1, months + 1):
             defaults[t] = c.balance[t - 1 + rules.after - rules.late] * b.default[t]
-        held(rules, c.rates + rules.remaining_at, defaults + 1, out, months - 1)
+        held(rules, c.rates + rules.remaining_at, defaults + 1, out, 0, months - 1)
     if rules.loss_at_default:
         book_early(rules, c, b, months, out)
 
@@ -153,7 +153,7 @@ cdef simd_void on_defaulted(const Rules *rules, const double *weights, const dou
     """
     cdef long t
     if rules.advancing == ADVANCE_ALL:
-        held(rules, weights, b.default, out, months)
+        held(rules, weights, b.default, out, 0, months)
         for t in range(months + 1):
             out[t] = per_month[t] * out[t]
         return
@@ -161,7 +161,7 @@ cdef simd_void on_defaulted(const Rules *rules, const double *weights, const dou
         defaults[t] = 0
     for t in range(rules.late + 1, months + 1):
         defaults[t] = per_month[t - 1 + rules.after - rules.late] * b.default[t]
-    held(rules, weights, defaults, out, months)
+    held(rules, weights, defaults, out, 0, months)
 
 
 cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,

@@ -8,6 +8,7 @@ the months of the tape's runs, however many chunks the tape was cut into.
 # Columns of a run's key, by which rows of several chunks are one.
 cdef enum:
     KEY_SET, KEY_AGE, KEY_TERM, KEY_OUT, KEY_WALK, KEY_MONTHS
+    BLOCK_OF_RUNS = 64  # whose rows stay in the second-level cache while the scenarios go over them
 
 
 def contract_rows(const double[:, ::1] loans, Walked walked, const long[:, ::1] runs, const double[::1] severity,
@@ -71,10 +72,11 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
     cdef Losses l
     cdef Contract c
     cdef double *field[N_FIELDS]
-    cdef long i, r, s, f, g, k, m, last, n = months + 2, first = 1 + with_rate + with_fee, max_lag = rules["lag"].max()
+    cdef long block, i, r, s, f, k, m, begin, n = months + 2, first = 1 + with_rate + with_fee
+    cdef long max_lag = rules["lag"].max()
     cdef const double *row
     cdef const Rules *now
-    cdef const Rules *before
+    cdef const long *before
     if not allocate(&w, months, 0, False):
         raise MemoryError("no room for a projection's working arrays")
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
@@ -85,28 +87,40 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
             field[f] = w.rows + f * n if needed[f] else NULL
         c.losses, c.rates = &l, &rates[0]
         w.b.late = l.late
-        for i in range(order.shape[0]):
-            r = order[i]
-            k, m = keys[r, KEY_SET], keys[r, KEY_MONTHS]
-            before = NULL
-            last = 0
+        block = 0
+        while block < order.shape[0]:
             for s in range(rule.shape[0]):
-                now = &rule[s, k]
-                g = set_of[s] if keys[r, KEY_WALK] == WALK_ON_INDEX else 0
-                row = &rows[r, g, 0, 0]
-                c.balance = row
-                c.interest = row + n if with_rate else w.interest
-                c.fees = row + (1 + with_rate) * n if with_fee else w.fees
-                c.capped = row + (first + pair[s, k]) * n if pair[s, k] >= 0 else w.capped
-                if now.general and (before == NULL or g != last or not same_losses(before, now)):
-                    begin_losses(now, &rates[0], &l)
-                    add_losses(now, &rates[0], c.balance, c.balance, 0, 0, m, &l)
-                    before = now
-                    last = g
-                behave(now, &rates[0], keys[r, KEY_AGE], keys[r, KEY_TERM], m, n, w.b)
-                emit(now, c, w.b, m, w.scratch, field)
-                for f in range(N_FIELDS):
-                    if slot[f] >= 0:
-                        add(&out[slot[f], s, keys[r, KEY_OUT] - first_out, 0], field[f], min(periods, m))
+                before = NULL
+                for i in range(block, min(block + <long>BLOCK_OF_RUNS, order.shape[0])):
+                    r = order[i]
+                    k, m = keys[r, KEY_SET], keys[r, KEY_MONTHS]
+                    now = &rule[s, k]
+                    row = &rows[r, set_of[s] if keys[r, KEY_WALK] == WALK_ON_INDEX else 0, 0, 0]
+                    c.balance = row
+                    c.interest = row + n if with_rate else w.interest
+                    c.fees = row + (1 + with_rate) * n if with_fee else w.fees
+                    c.capped = row + (first + pair[s, k]) * n if pair[s, k] >= 0 else w.capped
+                    if now.general:
+                        begin_losses(now, &rates[0], &l)
+                        add_losses(now, &rates[0], c.balance, c.balance, 0, 0, m, &l)
+                    begin = 1 if before == NULL or now.late else shared(now, before, &keys[r, 0]) + 1
+                    behave(now, &rates[0], keys[r, KEY_AGE], keys[r, KEY_TERM], m, n, begin, w.b)
+                    before = &keys[r, 0]
+                    emit(now, c, w.b, m, w.scratch, field)
+                    for f in range(N_FIELDS):
+                        if slot[f] >= 0:
+                            add(&out[slot[f], s, keys[r, KEY_OUT] - first_out, 0], field[f], min(periods, m))
+            block += BLOCK_OF_RUNS
         free(l.memory)
         free(w.memory)
+
+
+cdef long shared(const Rules *rules, const long *before, const long *key) noexcept nogil:
+    """The months in which two runs of a scenario behave alike: until the defaults of the first stop, if they do."""
+    cdef long upto = before[KEY_MONTHS] if before[KEY_MONTHS] < key[KEY_MONTHS] else key[KEY_MONTHS], stop
+    if before[KEY_SET] != key[KEY_SET] or before[KEY_AGE] != key[KEY_AGE]:
+        return 0
+    if rules.stop and before[KEY_TERM] != key[KEY_TERM]:
+        stop = (before[KEY_TERM] if before[KEY_TERM] < key[KEY_TERM] else key[KEY_TERM]) - rules.lag
+        upto = stop if stop < upto else upto
+    return upto if upto > 0 else 0
