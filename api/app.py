@@ -17,6 +17,7 @@ from api.headers import security_headers
 from api.jobs.service import Jobs
 from api.keys import keys_from
 from api.logging import configure
+from api.methods import tells_methods
 from api.network import behind_proxies, shared_with, well_addressed
 from api.observe import Routes, observed
 from api.quotas import Limiter
@@ -88,7 +89,7 @@ def create_app(settings: Settings | None = None) -> Litestar:
         raise AssertionError(f"no role is required by {', '.join(missing)}; see api/roles.py")
     routes = Routes.of(app)
     # Outside the framework, so that refusals of the router and of authentication are counted and carry the headers too.
-    inner = security_headers(guarded(app.asgi_handler, used, limiter, tokens))
+    inner = security_headers(guarded(tells_methods(app, routes), used, limiter, tokens))
     app.asgi_handler = observed(sentry.reported(inner, routes) if reports else inner, routes)
     return app
 

@@ -84,6 +84,9 @@ def as_refusal(error: Exception, part: Literal["api", "graphql"] = "api") -> Ref
             return input_refusal(error)
         case msgspec.DecodeError():
             return decode_refusal(error)
+        case UnicodeDecodeError():
+            # Only bodies are decoded here; files of tapes have readers that say more.
+            return Refusal(400, "The body holds a text that is not UTF-8.")
         case RecursionError():
             # Nothing recurses but over the values of a body.
             return Refusal(400, "The body is nested too deeply.")

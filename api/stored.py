@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 import engine
@@ -18,6 +18,8 @@ from api.storage.errors import BadCursor, BadRequest, Conflict, NotFound, StaleV
 from api.storage.rows import Run, RunError, RunRequest, RunState, StoredScenario, StoredTape, TapeProfile
 
 MAX_NAME = 255
+# PostgreSQL's code for text that it has no character for.
+NOT_STORABLE = "22021"
 
 
 class TapeView(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +137,8 @@ def stored_refusal(error: Exception, part: Literal["api", "graphql"] = "api") ->
             return Refusal(400, sentence(error), [Fault("after", "is no cursor of a listing; expected a next_cursor")])
         case BadRequest():
             return Refusal(422, str(error), [Fault(error.path, error.message)])
+        case DBAPIError(orig=cause) if getattr(cause, "sqlstate", None) == NOT_STORABLE:
+            return Refusal(422, "A text holds the character NUL, which is not stored.")
         case OperationalError() | InterfaceError() | PoolTimeout() | ConnectionError():
             return Refusal(503, "The database cannot be reached; nothing was accepted.", headers={"retry-after": "5"})
     return as_refusal(error, part)

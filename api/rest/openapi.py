@@ -6,43 +6,19 @@ import msgspec
 
 import engine
 from api import encode
-from api.errors import PROBLEM_JSON, ProblemDetails
+from api.errors import ProblemDetails
 from api.rest import analytics
 from api.rest.health import Health, Live, version
+from api.rest.openapi_answers import HEADERS, problems, told
 from api.rest.openapi_backups import ROOTS as OF_BACKUPS
 from api.rest.openapi_backups import backup_paths
-from api.rest.openapi_stored import ROOTS, stored_paths
+from api.rest.openapi_stored import ROOTS, narrow, stored_paths
 from api.rest.profiles import ANSWERS, READERS, ProfileRequest
 from api.rest.projections import DECODERS, EXAMPLES
 from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS
 
 REFERENCE = "#/components/schemas/{name}"
-PROBLEMS = {
-    "400": "A body or a value that cannot be read.",
-    "401": "No valid token.",
-    "403": "The token's role may not do this.",
-    "404": "Nothing is stored under this id.",
-    "406": "None of the media types accepted is ours.",
-    "409": "The state of things does not allow it; the detail says what is in the way.",
-    "412": "The version in If-Match is not the current one, which the ETag names.",
-    "413": "The body, the work or the answer is too large to be answered at once.",
-    "415": "A body of a media type that is not read.",
-    "422": "Values that the engine refuses; `errors` lists each.",
-    "500": "A failure of the service.",
-    "503": "The database or the object store cannot be reached; nothing was accepted.",
-}
-
-
-def problem(description: str) -> dict[str, Any]:
-    return {
-        "description": description,
-        "content": {PROBLEM_JSON: {"schema": {"$ref": REFERENCE.format(name="ProblemDetails")}}},
-    }
-
-
-def problems(*statuses: str) -> dict[str, Any]:
-    return {status: problem(PROBLEMS[status]) for status in statuses}
 
 
 def answer_schemas() -> dict[str, Any]:
@@ -261,6 +237,7 @@ def document() -> dict[str, Any]:
         },
         "/{page}/assets/{name}": {"get": asset},
     }
+    narrow(schemas)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -270,8 +247,9 @@ def document() -> dict[str, Any]:
             "terms and ages are months.",
         },
         "security": [{"token": []}],
-        "paths": paths,
+        "paths": {path: {method: told(found) for method, found in item.items()} for path, item in paths.items()},
         "components": {
+            "headers": HEADERS,
             "schemas": {**schemas, **answer_schemas(), **analysis_schemas()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },

@@ -8,7 +8,7 @@ from api.rest.tapes import FORMATS, PARQUET, TapeName
 from api.storage.pages import DEFAULT_PAGE, MAX_PAGE
 from api.storage.rows import RunRequest
 from api.storage.tables import STATES
-from api.stored import RunView, ScenarioBody, ScenarioView, TapeView, TemplateView
+from api.stored import MAX_NAME, RunView, ScenarioBody, ScenarioView, TapeView, TemplateView
 from engine.fields import FIELD_NAMES
 
 ROOTS: list[Any] = [TapeView, TapeName, ScenarioView, ScenarioBody, TemplateView, RunView, RunRequest, Listing]
@@ -37,7 +37,11 @@ PAGE = [
         {"type": "integer", "minimum": 1, "maximum": MAX_PAGE, "default": DEFAULT_PAGE},
     ),
 ]  # fmt: skip
-IF_MATCH = parameter("If-Match", "header", "The ETag of the version that the change is based on.")
+IF_MATCH = parameter(
+    "If-Match", "header", "The ETag of the version that the change is based on.",
+    {"type": "string", "pattern": r'^("[0-9]{1,9}"|\*)$'},
+)  # fmt: skip
+NAME = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
 IF_NONE_MATCH = parameter("If-None-Match", "header", "An ETag that the caller has already; 304 if it still holds.")
 ETAG = {"ETag": {"description": "The version.", "schema": {"type": "string"}}}
 LOCATION = {"Location": {"description": "Where it is.", "schema": {"type": "string"}}}
@@ -76,7 +80,7 @@ def tape_paths(problems: Problems) -> dict[str, Any]:
     id = parameter("tape_id", "path", "The tape's id.")
     binary = {kind: {"schema": ref("Tape") if kind == JSON else {}} for kind in FORMATS}
     named = [
-        parameter("name", "query", "The tape's name.", {"type": "string", "minLength": 1, "maxLength": 255}),
+        parameter("name", "query", "The tape's name.", NAME),
         parameter("layout", "query", "The lender's or agency's layout of the file, where it has one."),
     ]
     made = {"201": answer("The stored tape.", ref("TapeView"), {**ETAG, **LOCATION})}
@@ -234,6 +238,12 @@ def run_paths(problems: Problems) -> dict[str, Any]:
             )
         },
     }  # fmt: skip
+
+
+def narrow(schemas: dict[str, Any]) -> None:
+    """Adds the bounds of texts to the schemas of bodies, where they are checked after the body is read."""
+    for name in ("TapeName", "ScenarioBody"):
+        schemas[name]["properties"]["name"] = {**schemas[name]["properties"]["name"], **NAME}
 
 
 def stored_paths(problems: Problems) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from api.rest.openapi import document
 from api.rest.projections import EXAMPLES
 
 Client = TestClient[Litestar]
+Headers = dict[str, str]
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +52,9 @@ def test_every_reference_resolves(openapi: dict[str, Any]) -> None:
     found = set(references(openapi))
     assert "#/components/schemas/ProjectionRequest" in found
     for pointer in found:
-        prefix, _, name = pointer.rpartition("/")
-        assert prefix == "#/components/schemas"
-        assert name in openapi["components"]["schemas"]
+        document, _, kind, name = pointer.split("/")
+        assert document == "#"
+        assert name in openapi["components"][kind]
 
 
 def test_every_operation_has_an_id_of_its_own_and_described_answers(openapi: dict[str, Any]) -> None:
@@ -63,7 +64,11 @@ def test_every_operation_has_an_id_of_its_own_and_described_answers(openapi: dic
         assert operation["summary"]
         assert all(response["description"] for response in operation["responses"].values())
         if operation.get("security") != []:
-            assert "401" in operation["responses"]
+            assert {"400", "401", "403", "429", "500", "503"} <= operation["responses"].keys()
+            assert "requestBody" not in operation or {"413", "415"} <= operation["responses"].keys()
+            for status, response in operation["responses"].items():
+                assert {"RateLimit", "RateLimit-Policy"} <= response["headers"].keys()
+                assert (status in ("429", "503")) == ("Retry-After" in response["headers"])
 
 
 def test_the_formats_documented_are_those_there_are(openapi: dict[str, Any]) -> None:
@@ -90,3 +95,12 @@ def test_the_example_of_graphql_runs(client: Client, bearer: dict[str, str], ope
 def test_the_document_is_the_one_served(openapi: dict[str, Any]) -> None:
     assert openapi == msgspec.json.decode(msgspec.json.encode(document()))
     assert openapi["openapi"].startswith("3.1")
+
+
+def test_options_name_every_method_of_an_address(client: Client, bearer: Headers, openapi: dict[str, Any]) -> None:
+    for path, item in openapi["paths"].items():
+        address = re.sub(r"\{\w+\}", "graphql", path)
+        answer = client.options(address, headers=bearer)
+        assert answer.status_code == 204, path
+        assert set(answer.headers["allow"].lower().split(", ")) == {*item, "options"}, path
+    assert client.options("/nowhere", headers=bearer).status_code == 404

@@ -1,0 +1,154 @@
+"""Bodies that are no request are refused on every route that takes one: 400, 415 or 422, never a 500."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from litestar import Litestar
+from litestar.testing import TestClient
+
+Client = TestClient[Litestar]
+JSON, PACK = "application/json", "application/msgpack"
+WRITES = {"POST", "PUT", "PATCH"}
+# Routes without a body: whatever is sent, it is about an id that is not there.
+BODILESS = {"/v1/runs/{run_id}/cancel", "/v1/runs/{run_id}/rerun"}
+PACKED = {"/v1/projections", "/v1/analytics"}
+TAPE = {"columns": {"balance": [100.0], "annual_rate": 0.05, "remaining_term": 12}}
+# A right body for each route, with HERE where a number or text is exchanged for a hostile one.
+RIGHT: dict[str, Any] = {
+    "/v1/projections": {"tape": TAPE, "assumptions": {"severity": "HERE"}},
+    "/v1/analytics": {
+        "cashflows": {"columns": {"cashflow": [1.0, "HERE"]}},
+        "measures": [{"type": "npv", "annual_yield": 0.05}],
+    },
+    "/v1/tapes/profile": {"tape": {"columns": {**TAPE["columns"], "balance": ["HERE"]}}},
+    "/v1/tapes": {"columns": {**TAPE["columns"], "balance": ["HERE"]}},
+    "/v1/tapes/{tape_id}": {"name": "HERE"},
+    "/v1/scenarios": {"name": "a", "assumptions": {"severity": "HERE"}},
+    "/v1/scenarios/{scenario_id}": {"name": "a", "assumptions": {"severity": "HERE"}},
+    "/v1/runs": {"tape_id": "tape_0", "assumptions": {"severity": "HERE"}},
+    "/graphql": {"query": "{ __typename }", "variables": "HERE"},
+}
+NUMBERS = ["NaN", "Infinity", "-Infinity", "1e400", "-1e999999", "9" * 5000, "0x10", "1_000", "+1", "01", "1e", ".5"]
+TEXTS = [r'"\ud800"', r'"\udc00\ud800"', '"\x00"', r'"\x41"', '"open', "'a'"]
+WHOLE = [
+    b"", b" ", b"{", b"[]", b"null", b"7", b'"text"', b"{}x", b"\xef\xbb\xbf{}", b"\xff\xfe{\x00}\x00",
+    b"[" * 100_000, b'{"a":' * 100_000, b"[" * 100_000 + b"]" * 100_000,
+    b'{"tape": {"loans": [' + b"[" * 50_000, b'{"a": "\xff"}', b"{\xff}",
+]  # fmt: skip
+PACKS = [
+    b"", b"\xc1", b"\x91" * 100_000, b"\x81\xa1a" * 50_000, b"\xdd\xff\xff\xff\xff", b"\xdf\xff\xff\xff\xff",
+    b"\xdb\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\xd4\x01\x00", b"\xc7\x00\xff",
+    b"\x81\x91\x01\x02", b"\x81\xa1\xff\x01",
+    b"\x81\xa4tape\xa1\xff", b"\x81\xc0\x01", b"\x81\x01\x01", b"\x90", b"\xc0",
+]  # fmt: skip
+KINDS = [
+    "",
+    "text/html",
+    "multipart/form-data",
+    "application/x-www-form-urlencoded",
+    "application/json+x",
+    "*/*",
+    "\xff",
+]
+
+
+def routes(app: Litestar) -> Iterator[tuple[str, str]]:
+    """Each method and path that may take a body."""
+    for route in app.routes:
+        for method in sorted(WRITES & set(getattr(route, "methods", ()))):
+            yield method, route.path_format
+
+
+def send(client: Client, bearer: dict[str, str], method: str, path: str, body: bytes, kind: str = JSON) -> Any:
+    address = path.replace("{tape_id}", "none").replace("{scenario_id}", "none").replace("{run_id}", "none")
+    headers = [*((name.encode(), value.encode()) for name, value in bearer.items())]
+    return client.request(method, address, content=body, headers=[*headers, (b"content-type", kind.encode("latin-1"))])
+
+
+def check(answer: Any, path: str, statuses: tuple[int, ...], what: Any) -> None:
+    allowed = (404,) if path in BODILESS else statuses
+    assert answer.status_code in allowed, (path, what, answer.status_code, answer.text[:300])
+    if path != "/graphql" or answer.status_code != 400:
+        assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_table_has_every_route(app: Litestar) -> None:
+    assert {path for _, path in routes(app)} == RIGHT.keys() | BODILESS
+
+
+@pytest.mark.parametrize("place", range(len(WHOLE)))
+def test_what_is_no_object_is_refused(client: Client, app: Litestar, bearer: dict[str, str], place: int) -> None:
+    for method, path in routes(app):
+        check(send(client, bearer, method, path, WHOLE[place]), path, (400, 422), WHOLE[place][:20])
+
+
+def test_numbers_and_texts_that_are_none_are_refused(client: Client, app: Litestar, bearer: dict[str, str]) -> None:
+    for method, path in routes(app):
+        for hostile in [*NUMBERS, *TEXTS] if path not in BODILESS else []:
+            body = json.dumps(RIGHT[path]).replace('"HERE"', hostile).encode()
+            check(send(client, bearer, method, path, body), path, (400, 422), hostile[:20])
+
+
+@pytest.mark.parametrize("place", range(len(PACKS)))
+def test_messagepack_that_is_none_is_refused(client: Client, app: Litestar, bearer: dict[str, str], place: int) -> None:
+    for method, path in routes(app):
+        statuses = (400, 422) if path in PACKED else (415,)
+        check(send(client, bearer, method, path, PACKS[place], PACK), path, statuses, PACKS[place][:20])
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), float("-inf"), 2**63, -(2**63), 1e308])
+def test_numbers_beyond_sense_in_messagepack_are_refused(client: Client, bearer: dict[str, str], number: float) -> None:
+    columns = TAPE["columns"]
+    bodies: dict[str, list[Any]] = {
+        "/v1/projections": [
+            *({"tape": {"columns": {**columns, name: number}}} for name in columns),
+            {"tape": TAPE, "assumptions": {"severity": number}},
+            {"tape": TAPE, "assumptions": {"prepayment": {"type": "psa", "speed": number}, "severity": -1.0}},
+            {"tape": TAPE, "assumptions": {"recovery_lag": number}},
+            {"tape": TAPE, "periods": number},
+        ],
+        "/v1/analytics": [
+            {"cashflows": {"columns": {"cashflow": [[1.0, number]]}}, "measures": [{"type": "irr"}]},
+            {"cashflows": {"columns": {"cashflow": [1.0, 2.0]}}, "measures": [{"type": "npv", "annual_yield": number}]},
+        ],
+    }
+    if number == 1e308:
+        # A large sum of money is no fault by itself; its answer has to be finite.
+        bodies = {"/v1/projections": bodies["/v1/projections"][1:], "/v1/analytics": []}
+    for path, found in bodies.items():
+        for body in found:
+            answer = send(client, bearer, "POST", path, msgspec.msgpack.encode(body), PACK)
+            check(answer, path, (400, 413, 422), body)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_media_type_that_is_not_read_is_refused(
+    client: Client, app: Litestar, bearer: dict[str, str], kind: str
+) -> None:
+    for method, path in routes(app):
+        answer = send(client, bearer, method, path, b"{}", kind)
+        check(answer, path, (400, 415), kind)
+
+
+def test_of_a_name_that_is_there_twice_the_last_one_counts(client: Client, bearer: dict[str, str]) -> None:
+    for twice, status in (('7, "severity": 0.4', 200), ('0.4, "severity": 7', 422)):
+        body = json.dumps(RIGHT["/v1/projections"]).replace('"HERE"', twice).encode()
+        assert send(client, bearer, "POST", "/v1/projections", body).status_code == status
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/tapes/%00", "/v1/runs/%FF", "/v1/scenarios/%ED%A0%80", "/v1/tapes/a%2F..%2Fb", "/%00"]
+)
+def test_addresses_that_name_nothing_are_404(client: Client, bearer: dict[str, str], path: str) -> None:
+    assert client.get(path, headers=bearer).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=%00", "after=%00", "after=%FF%FE", "limit=1e3", "limit=-1", "x=1", "after=" + "a" * 5000]
+)
+def test_pages_that_are_none_are_refused(client: Client, bearer: dict[str, str], query: str) -> None:
+    for path in ("/v1/tapes", "/v1/scenarios", "/v1/runs"):
+        assert client.get(f"{path}?{query}", headers=bearer).status_code in (400, 422)
