@@ -11,7 +11,7 @@ CORE_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.pxi ext/*.h ext/*.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build run test lint format bench bench-report chaos backup-coverage sanitize check-alerts \
+.PHONY: help setup build run api-fuzz test lint format bench bench-report chaos backup-coverage sanitize check-alerts \
 	check-deploy prod-local check lock clean distclean
 
 help: ## list the targets
@@ -44,6 +44,9 @@ lint: setup ## check style, formatting, types and the import rules
 format: $(VENV)/.dev ## format the code and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+api-fuzz: setup ## let schemathesis look for faults of the REST interface for three minutes (OPTIONS= for others of its)
+	$(BIN)/python -m tests.api.fuzz $(OPTIONS)
 
 bench: setup ## run the benchmarks, one table at the end
 	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,rounds

@@ -148,9 +148,11 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def lag(self) -> int:
-        """Months from default to the last liquidation."""
-        stages = self.stages
-        return max((j for j, share in enumerate(stages) if share > 0), default=0)
+        """Months from default to the last liquidation, at most MAX_LAG."""
+        if self.recovery_stages is None:
+            # Asked for before the lag is checked, when it may be any number.
+            return min(max(self.recovery_lag, 0), MAX_LAG)
+        return max((j for j, share in enumerate(self.recovery_stages[: MAX_LAG + 1]) if share > 0), default=0)
 
     @property
     def last_flow(self) -> int:

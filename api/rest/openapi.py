@@ -159,11 +159,47 @@ def json_answer(summary: str, operation_id: str, schema: dict[str, Any], **extra
 def graphql_path() -> dict[str, Any]:
     query = "query ($request: ProjectionRequestInput!) { projection(request: $request) { columns { interest } } }"
     example = {"query": query, "variables": {"request": EXAMPLES["one_loan"]["value"]}}
-    properties = {"query": {"type": "string"}, "variables": {"type": "object"}, "operationName": {"type": "string"}}
-    schema = {"type": "object", "properties": properties, "required": ["query"]}
+    text = {"type": "string", "minLength": 1, "maxLength": 50_000}
+    nullable = {"variables": {"type": ["object", "null"]}, "operationName": {"type": ["string", "null"]}}
+    schema = {"type": "object", "properties": {"query": text, **nullable}, "required": ["query"]}
     body = {"required": True, "content": {"application/json": {"schema": schema, "example": example}}}
-    post = json_answer("Run a GraphQL query", "runQuery", {"type": "object"}, failures=problems("400", "401", "415"))
-    return {"post": {**post, "requestBody": body}, "get": page("A page to write and run queries on", "graphqlPage")}
+    answer = {"schema": {"$ref": REFERENCE.format(name="QueryResult")}}
+    events = {"schema": {"type": "string", "description": "Events `next`, each a QueryResult, then `complete`."}}
+    refused = problems("400")["400"]
+    refused = {
+        "description": "A body that cannot be read, or a query that cannot run, with `errors`.",
+        "content": {**refused["content"], "application/json": answer},
+    }
+    ran = {
+        "description": "What the query selects, with `errors` where a field failed.",
+        "content": {"application/json": answer, "text/event-stream": events},
+    }
+    post = {
+        "operationId": "runQuery",
+        "summary": "Run a GraphQL query",
+        "description": "The query, or its events one by one where Accept is text/event-stream. A query pays as many "
+        "requests as it has projections, or millions of numbers if they are more.",
+        "requestBody": body,
+        "responses": {"200": ran, "400": refused},
+    }
+    return {"post": post, "get": page("A page to write and run queries on", "graphqlPage")}
+
+
+def query_schemas() -> dict[str, Any]:
+    """Schemas of an answer of GraphQL."""
+    error = {
+        "type": "object",
+        "properties": {
+            "message": {"type": "string"},
+            "locations": {"type": "array", "items": {"type": "object"}},
+            "path": {"type": "array", "items": {"type": ["string", "integer"]}},
+            "extensions": {"type": "object", "properties": {"code": {"type": "string"}}, "required": ["code"]},
+        },
+        "required": ["message", "extensions"],
+    }
+    errors = {"type": "array", "items": {"$ref": REFERENCE.format(name="QueryError")}}
+    data = {"type": ["object", "null"], "description": "By the fields that the query selects."}
+    return {"QueryError": error, "QueryResult": {"type": "object", "properties": {"data": data, "errors": errors}}}
 
 
 def page(summary: str, operation_id: str) -> dict[str, Any]:
@@ -250,7 +286,7 @@ def document() -> dict[str, Any]:
         "paths": {path: {method: told(found) for method, found in item.items()} for path, item in paths.items()},
         "components": {
             "headers": HEADERS,
-            "schemas": {**schemas, **answer_schemas(), **analysis_schemas()},
+            "schemas": {**schemas, **answer_schemas(), **analysis_schemas(), **query_schemas()},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"}},
         },
     }

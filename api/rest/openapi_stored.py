@@ -3,6 +3,7 @@
 from typing import Any
 
 from api import encode
+from api.rest.projections import ASSUMPTIONS, COLUMNS
 from api.rest.resources import Listing
 from api.rest.tapes import FORMATS, PARQUET, TapeName
 from api.storage.pages import DEFAULT_PAGE, MAX_PAGE
@@ -61,6 +62,16 @@ def answer(description: str, schema: dict[str, Any], headers: dict[str, Any] | N
     return {**found, "headers": headers} if headers else found
 
 
+def linked(responses: dict[str, Any], name: str, *operations: str, run: bool = False) -> dict[str, Any]:
+    """The answers; the first tells the id that other operations take as `name`. run: a run takes it in its body."""
+    id = "$response.body#/id"
+    links: dict[str, Any] = {each: {"operationId": each, "parameters": {name: id}} for each in operations}
+    if run:
+        links["createRun"] = {"operationId": "createRun", "requestBody": {name: id}}
+    first, *_ = responses
+    return {**responses, first: {**responses[first], "links": links}}
+
+
 def operation(
     name: str, summary: str, responses: dict[str, Any], parameters: list[Any] | None = None, body: Any = None
 ) -> dict[str, Any]:
@@ -78,12 +89,17 @@ GONE = {"204": {"description": "Deleted."}}
 
 def tape_paths(problems: Problems) -> dict[str, Any]:
     id = parameter("tape_id", "path", "The tape's id.")
-    binary = {kind: {"schema": ref("Tape") if kind == JSON else {}} for kind in FORMATS}
+    binary: dict[str, Any] = {kind: {"schema": ref("Tape") if kind == JSON else {}} for kind in FORMATS}
+    binary[JSON]["example"] = {"columns": COLUMNS}
+    binary["text/csv"]["example"] = "loan_id,balance,annual_rate,remaining_term\nA1,250000,0.065,360\n"
     named = [
         parameter("name", "query", "The tape's name.", NAME),
         parameter("layout", "query", "The lender's or agency's layout of the file, where it has one."),
     ]
-    made = {"201": answer("The stored tape.", ref("TapeView"), {**ETAG, **LOCATION})}
+    made = linked(
+        {"201": answer("The stored tape.", ref("TapeView"), {**ETAG, **LOCATION})},
+        "tape_id", "getTape", "renameTape", "deleteTape", "getTapeFile", run=True,
+    )  # fmt: skip
     one = answer("The tape.", ref("TapeView"), ETAG)
     file = {"200": {"description": "The loans.", "content": {PARQUET: {"schema": {}}}}}
     return {
@@ -120,18 +136,22 @@ def tape_paths(problems: Problems) -> dict[str, Any]:
 
 def scenario_paths(problems: Problems) -> dict[str, Any]:
     id = parameter("scenario_id", "path", "The scenario's id.")
-    whole = {"type": "integer", "minimum": 1}
+    whole = {"type": "integer", "minimum": 1, "maximum": 999_999_999}
     version = parameter("version", "query", "An earlier version.", whole)
     before = parameter("before", "query", "Versions below this one.", whole)
     one = answer("The scenario.", ref("ScenarioView"), ETAG)
     body = content(ref("ScenarioBody"))
+    made = linked(
+        {"201": answer("The stored scenario.", ref("ScenarioView"), {**ETAG, **LOCATION})},
+        "scenario_id", "getScenario", "updateScenario", "deleteScenario", "getScenarioHistory",
+    )  # fmt: skip
     changes = ("400", "401", "403", "404", "409", "412", "415", "422", "503")
     return {
         "/v1/scenarios": {
             "post": operation(
                 "createScenario", "Store a scenario",
-                {"201": answer("The stored scenario.", ref("ScenarioView"), {**ETAG, **LOCATION}),
-                 **problems("400", "401", "403", "409", "415", "422", "503")}, None, body,
+                {**made, **problems("400", "401", "403", "409", "415", "422", "503")}, None,
+                {JSON: {**body[JSON], "example": {"name": "fast", "assumptions": ASSUMPTIONS}}},
             ),
             "get": operation(
                 "listScenarios", "The scenarios, newest first",
@@ -185,7 +205,10 @@ def run_paths(problems: Problems) -> dict[str, Any]:
     ]
     key = parameter("Idempotency-Key", "header", "The same key with the same body gives the same run.")
     one = answer("The run.", ref("RunView"), ETAG)
-    taken = {"202": answer("The accepted run.", ref("RunView"), {**ETAG, **LOCATION})}
+    taken = linked(
+        {"202": answer("The accepted run.", ref("RunView"), {**ETAG, **LOCATION})},
+        "run_id", "getRun", "deleteRun", "getRunCashflows", "followRun", "cancelRun", "rerunRun",
+    )  # fmt: skip
     flows = {kind: {"schema": ref("Projection") if kind == JSON else {}} for kind in encode.ENCODERS}
     stream = {"200": {"description": "Events.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}}
     place = "/v1/runs/{run_id}"

@@ -14,7 +14,7 @@ from api.errors import Fault, Refusal
 from api.faults import type_refusal
 from api.named_tapes import loaded
 from api.pictures import profile_picture
-from api.rest.resources import owner_of, storage_of
+from api.rest.resources import only, owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
 from engine.errors import MAX_PROBLEMS
@@ -35,6 +35,8 @@ class Body(io.BytesIO):
     name = "the body"
 
 
+# Parameters of the address, about how a file is read.
+OPTIONS = ("layout", "on_error", "period")
 # Media type of a file -> format of engine.read_tape, none for one that only a layout has.
 READERS: dict[str, str | None] = {
     "text/csv": "csv",
@@ -117,9 +119,11 @@ async def create_profile(request: Request[Any, Any, Any]) -> Response[bytes]:
     given = request.headers.get("content-type", encode.JSON).split(";")[0].strip().lower()
     if given != encode.JSON and given not in READERS:
         raise Refusal(415, f"Content-Type is {given!r}; expected one of {', '.join([encode.JSON, *READERS])}.")
-    options = {
-        name: request.query_params[name] for name in ("layout", "on_error", "period") if name in request.query_params
-    }
+    only(request, OPTIONS)
+    options = {name: request.query_params[name] for name in OPTIONS if name in request.query_params}
+    if options and given == encode.JSON:
+        faults = [Fault(name, "is about files; a JSON body is none") for name in options]
+        raise Refusal(422, f"{faults[0].path} {faults[0].message}.", faults)
     body = await request.body()
     tape = await anyio.to_thread.run_sync(tape_in, body, given, options, settings)
     tape = await loaded(tape, storage_of(request), owner_of(request), settings)

@@ -4,6 +4,7 @@ Every phase: the examples of the document, the edges of each schema (right and w
 of them by what one answers and another takes. No answer may be a 5xx, and each must be as the document says.
 """
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 
@@ -21,8 +23,8 @@ from api.auth import issue_token
 from api.settings import Settings
 
 CONFIG = Path(__file__).with_name("schemathesis.toml")
+ROOT = Path(__file__).parents[2]
 SECONDS = 180
-SEED = 20261125
 
 
 def settings_in(folder: str) -> Settings:
@@ -69,6 +71,14 @@ def command(address: str, token: str, *options: str) -> list[str]:
     ]  # fmt: skip
 
 
+def run(address: str, token: str, options: list[str], folder: str, **more: Any) -> subprocess.CompletedProcess[str]:
+    """Runs schemathesis to its end, in a folder that may be written to."""
+    environment = {**os.environ, "SCHEMATHESIS_HOOKS": "tests.api.fuzz_hooks", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        command(address, token, *options), check=False, cwd=folder, env=environment, text=True, **more
+    )
+
+
 def main(options: list[str]) -> int:
     """The exit status of schemathesis; options are handed on to it."""
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +86,7 @@ def main(options: list[str]) -> int:
         token = issue_token(settings, "fuzzer", timedelta(hours=1), "admin")
         chosen = options or ["--max-time", str(SECONDS), "--continue-on-failure"]
         with served(settings) as address:
-            return subprocess.run(command(address, token, *chosen), check=False, cwd=folder).returncode
+            return run(address, token, chosen, folder).returncode
 
 
 if __name__ == "__main__":

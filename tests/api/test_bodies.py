@@ -152,3 +152,17 @@ def test_addresses_that_name_nothing_are_404(client: Client, bearer: dict[str, s
 def test_pages_that_are_none_are_refused(client: Client, bearer: dict[str, str], query: str) -> None:
     for path in ("/v1/tapes", "/v1/scenarios", "/v1/runs"):
         assert client.get(f"{path}?{query}", headers=bearer).status_code in (400, 422)
+
+
+@pytest.mark.parametrize("lag", [361, 10**9, 10**15, 2**63 - 1, -1, -(10**12)])
+def test_a_lag_is_refused_before_its_months_are_written_out(client: Client, bearer: dict[str, str], lag: int) -> None:
+    wrong = {"default": {"type": "cdr", "rate": 0.01}, "recovery_lag": lag}
+    rule = {"where": {"group": ["x"]}, "assumptions": wrong}
+    for assumptions in (wrong, {"groups": {"x": wrong}}, {"rules": [rule]}):
+        body = {"tape": TAPE, "assumptions": assumptions}
+        answer = client.post("/v1/projections", json=body, headers=bearer)
+        assert answer.status_code in (400, 422)
+        assert assumptions is not wrong or answer.json()["errors"][0]["path"] == "assumptions.recovery_lag"
+        query = "query ($r: ProjectionRequestInput!) { projection(request: $r) { summary { wal_years } } }"
+        asked = client.post("/graphql", json={"query": query, "variables": {"r": body}}, headers=bearer).json()
+        assert asked["errors"][0]["extensions"]["code"] in ("INVALID_INPUT", "BAD_REQUEST")
