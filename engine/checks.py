@@ -1,6 +1,6 @@
 """Checks that turn a tape's columns into arrays, and collect what is wrong with them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -88,6 +88,13 @@ class Checks:
         if ids is not None and (isinstance(ids, str) or len(ids) != self.n):
             count = "one text for all" if isinstance(ids, str) else f"{len(ids)} values"
             self.report("loan_id", None, f"has {count}; expected {self.n}, one a loan")
+
+    def check_lengths(self, names: Iterable[str]) -> None:
+        """Reports columns that are not one value a loan, nor one for all, where their values are not read."""
+        for name in names:
+            value = self.columns[name]
+            if value is not None and not isinstance(value, str) and np.ndim(value) and len(value) != self.n:
+                self.report(name, None, f"has {len(value)} values; expected {self.n}, one a loan")
 
     def sized(self, name: str, array: NDArray[Any]) -> NDArray[Any]:
         """The array as one value a loan: scalars repeat, another length is a problem."""

@@ -125,6 +125,7 @@ def contracts_of(check: Checks, loans: "LoanArrays", shared: Shared | None) -> C
     schedules = AMORTIZATIONS.index("schedule")
     scheduled = loans.amortization == schedules
     if all(is_empty(check.columns[name]) for name in CONTRACT_COLUMNS) and not scheduled.any():
+        check.check_lengths(CONTRACT_COLUMNS)
         return None
     numbers = {name: number(check, name, known) for name, known in NUMBERS.items()}
     index, indices = check.names("index")

@@ -85,12 +85,12 @@ def whole(request: AnyRequest, name: str, default: int) -> int:
 
 
 def optional_whole(request: AnyRequest, name: str) -> int | None:
-    """A whole number of the address, none where it is not there. Raises Refusal (400)."""
+    """A whole number of the address, 1 or more, none where it is not there. Raises Refusal (400)."""
     text = request.query_params.get(name)
     if text is None:
         return None
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        fault = Fault(name, f"is {text[:80]!r}; expected a whole number")
+    if not (text.isascii() and text.isdigit() and len(text) < 10 and int(text) > 0):
+        fault = Fault(name, f"is {text[:80]!r}; expected a whole number, 1 or more")
         raise Refusal(400, f"{name} {fault.message}.", [fault])
     return int(text)
 

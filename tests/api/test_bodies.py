@@ -166,3 +166,19 @@ def test_a_lag_is_refused_before_its_months_are_written_out(client: Client, bear
         query = "query ($r: ProjectionRequestInput!) { projection(request: $r) { summary { wal_years } } }"
         asked = client.post("/graphql", json={"query": query, "variables": {"r": body}}, headers=bearer).json()
         assert asked["errors"][0]["extensions"]["code"] in ("INVALID_INPUT", "BAD_REQUEST")
+
+
+def test_a_column_of_another_length_is_refused_though_nothing_reads_it(client: Client, bearer: dict[str, str]) -> None:
+    columns = {**TAPE["columns"], "balance": [1.0, 2.0, 3.0], "holiday_months": [None], "margin": []}
+    for path, body in (("/v1/tapes", {"columns": columns}), ("/v1/projections", {"tape": {"columns": columns}})):
+        answer = client.post(path, json=body, headers=bearer)
+        assert answer.status_code == 422
+        assert {fault["path"] for fault in answer.json()["errors"]} == {
+            "tape.columns.holiday_months",
+            "tape.columns.margin",
+        }
+
+
+def test_versions_begin_with_one(client: Client, bearer: dict[str, str]) -> None:
+    for address in ("/v1/scenarios/none/history?before=0", "/v1/scenarios/none?version=0", "/v1/tapes?limit=0"):
+        assert client.get(address, headers=bearer).status_code == 400

@@ -11,6 +11,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 
 import engine
 from api.storage import results, runs, scenarios, tape_parquet, tapes
@@ -22,6 +23,7 @@ from api.storage.rows import Run, RunRequest, ScenarioChoice, StoredTape
 from api.storage.tables import metadata
 from api.storage.tables import runs as runs_table
 from api.storage.templates import TEMPLATES
+from api.stored import stored_refusal
 
 LARGE = 10**9
 LOANS = [
@@ -348,3 +350,15 @@ async def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None
     assert all([await each.is_current() for each in made])
     for each in made:
         await each.dispose()
+
+
+async def test_a_text_that_postgresql_cannot_hold_is_the_callers_fault(database: Database) -> None:
+    scenario = engine.Scenario(name="with a NUL \0 in it")
+    if database.is_sqlite:
+        async with database.write() as connection:
+            assert (await scenarios.create_scenario(connection, "ann", scenario)).scenario == scenario
+        return
+    with pytest.raises(DBAPIError) as refused:
+        async with database.write() as connection:
+            await scenarios.create_scenario(connection, "ann", scenario)
+    assert stored_refusal(refused.value).status == 422
