@@ -9,11 +9,18 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from api.settings import Settings
+from tests.api.test_stored import bearer_of
+
 Client = TestClient[Litestar]
 JSON, PACK = "application/json", "application/msgpack"
 WRITES = {"POST", "PUT", "PATCH"}
 # Routes without a body: whatever is sent, it is about an id that is not there.
 BODILESS = {"/v1/runs/{run_id}/cancel", "/v1/runs/{run_id}/rerun"}
+# An analyst is refused before a body is read.
+ADMIN = {
+    "/v1/backups", "/v1/backups/prune", "/v1/backups/{backup_name}/verify", "/v1/backups/{backup_name}/restore",
+}  # fmt: skip
 PACKED = {"/v1/projections", "/v1/analytics"}
 TAPE = {"columns": {"balance": [100.0], "annual_rate": 0.05, "remaining_term": 12}}
 # A right body for each route, with HERE where a number or text is exchanged for a hostile one.
@@ -64,19 +71,20 @@ def routes(app: Litestar) -> Iterator[tuple[str, str]]:
 
 def send(client: Client, bearer: dict[str, str], method: str, path: str, body: bytes, kind: str = JSON) -> Any:
     address = path.replace("{tape_id}", "none").replace("{scenario_id}", "none").replace("{run_id}", "none")
+    address = address.replace("{backup_name}", "none")
     headers = [*((name.encode(), value.encode()) for name, value in bearer.items())]
     return client.request(method, address, content=body, headers=[*headers, (b"content-type", kind.encode("latin-1"))])
 
 
 def check(answer: Any, path: str, statuses: tuple[int, ...], what: Any) -> None:
-    allowed = (404,) if path in BODILESS else statuses
+    allowed = (404,) if path in BODILESS else (403,) if path in ADMIN else statuses
     assert answer.status_code in allowed, (path, what, answer.status_code, answer.text[:300])
     if path != "/graphql" or answer.status_code != 400:
         assert answer.headers["content-type"] == "application/problem+json"
 
 
 def test_the_table_has_every_route(app: Litestar) -> None:
-    assert {path for _, path in routes(app)} == RIGHT.keys() | BODILESS
+    assert {path for _, path in routes(app)} == RIGHT.keys() | BODILESS | ADMIN
 
 
 @pytest.mark.parametrize("place", range(len(WHOLE)))
@@ -87,7 +95,7 @@ def test_what_is_no_object_is_refused(client: Client, app: Litestar, bearer: dic
 
 def test_numbers_and_texts_that_are_none_are_refused(client: Client, app: Litestar, bearer: dict[str, str]) -> None:
     for method, path in routes(app):
-        for hostile in [*NUMBERS, *TEXTS] if path not in BODILESS else []:
+        for hostile in [*NUMBERS, *TEXTS] if path in RIGHT else []:
             body = json.dumps(RIGHT[path]).replace('"HERE"', hostile).encode()
             check(send(client, bearer, method, path, body), path, (400, 422), hostile[:20])
 
@@ -182,3 +190,11 @@ def test_a_column_of_another_length_is_refused_though_nothing_reads_it(client: C
 def test_versions_begin_with_one(client: Client, bearer: dict[str, str]) -> None:
     for address in ("/v1/scenarios/none/history?before=0", "/v1/scenarios/none?version=0", "/v1/tapes?limit=0"):
         assert client.get(address, headers=bearer).status_code == 400
+
+
+def test_orders_of_backups_are_refused(client: Client, settings: Settings) -> None:
+    admin = bearer_of(settings, "operator", "admin")
+    for path in ("/v1/backups", "/v1/backups/{backup_name}/restore"):
+        for body in [*WHOLE[2:], b'{"more": 1}', b'{"full": "yes"}']:
+            assert send(client, admin, "POST", path, body).status_code in (400, 404, 422), (path, body[:20])
+        assert send(client, admin, "POST", path, b"<a/>", "text/xml").status_code == 415
