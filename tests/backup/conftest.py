@@ -12,12 +12,20 @@ from tests.backup.world import FILL, KEYS, PROGRAMS, databases
 from tests.servers import Postgres
 
 
-@pytest.fixture
-def database(postgres: Postgres) -> Iterator[str]:
-    """A database whose name needs quoting, with tables, sequences, constraints and more."""
-    name = f"Cash-flow {secrets.token_hex(4)}"
-    postgres.run(f'CREATE DATABASE "{name}"')
+@pytest.fixture(scope="session")
+def filled(postgres: Postgres) -> Iterator[str]:
+    """A database with tables, sequences, constraints and more, for tests to copy."""
+    name = postgres.create()
     postgres.run(FILL, database=name)
+    yield name
+    postgres.drop(name)
+
+
+@pytest.fixture
+def database(postgres: Postgres, filled: str) -> Iterator[str]:
+    """A copy of it whose name needs quoting."""
+    name = f"Cash-flow {secrets.token_hex(4)}"
+    postgres.run(f'CREATE DATABASE "{name}" TEMPLATE "{filled}"')
     yield name
     for other in [one for one in databases(postgres) if one.startswith(name)]:
         postgres.run(f'DROP DATABASE "{other}" WITH (FORCE)')
