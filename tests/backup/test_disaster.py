@@ -24,7 +24,7 @@ from tests.servers import Postgres, Valkey, create_bucket, free_port
 
 pytestmark = pytest.mark.chaos
 ROOT = GUIDE.parents[1]
-QUERY = """query ($id: ID!) { run(id: $id) { state tape { name loans balance } cashflows { scenarios { name
+QUERY = """query ($id: ID!) { run(id: $id) { state tape_id cashflows { scenarios { name
     columns { balance interest principal prepayment loss recovery cashflow } } } } }"""
 
 
@@ -136,7 +136,7 @@ def test_the_drill_of_the_guide_brings_a_run_back(
     with service(environ, tmp_path) as client:
         run_id = a_run(client)
         known = columns(client, run_id)
-        assert (known["tape"]["name"], len(known["cashflows"]["scenarios"])) == ("sample", 3)
+        assert len(known["cashflows"]["scenarios"]) == 3
         shell(before, environ)
     server.run("DROP DATABASE cashflow WITH (FORCE)")
     assert emptied(environ["OBJECT_STORE"], s3_endpoint) > 0
