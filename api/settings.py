@@ -145,6 +145,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.object_store or str(Path(self.state_dir) / "objects")
 
     @property
+    def has_backup_keys(self) -> bool:
+        """Whether backups can be encrypted here: in production many a process is not given the keys."""
+        return self.env == "development" or bool(self.backup_encryption_keys or self.backup_kms_key_id)
+
+    @property
     def introspection(self) -> bool:
         """Whether GraphQL answers questions about its schema."""
         given = self.graphql_introspection

@@ -41,7 +41,7 @@ Work = Callable[[Storage, Settings], Awaitable[None]]
 class Duty(msgspec.Struct, frozen=True):
     """Something to do by the clock: its cron line (minute hour day month weekday, UTC) and the work.
 
-    setting: the setting that holds the line instead, where `never` keeps it from being done.
+    setting: the setting of backups that holds the line instead, where `never` keeps it from being done.
     """
 
     name: str
@@ -51,8 +51,10 @@ class Duty(msgspec.Struct, frozen=True):
 
     def line(self, settings: Settings) -> str:
         """The cron line under these settings; blank where it is never done."""
-        found: str = getattr(settings, self.setting) if self.setting else self.cron
-        return "" if found == NEVER else found
+        if not self.setting:
+            return self.cron
+        found: str = getattr(settings, self.setting)
+        return found if found != NEVER and settings.has_backup_keys else ""
 
 
 DUTIES: list[Duty] = []

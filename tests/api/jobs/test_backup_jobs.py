@@ -10,7 +10,7 @@ from sqlalchemy import func, select, update
 
 from api.backup.sqlite import SqliteDatabase
 from api.jobs import backups
-from api.jobs.schedule import DUTIES, Scheduler, back_up, drill_a_restore
+from api.jobs.schedule import DUTIES, back_up, drill_a_restore
 from api.jobs.service import Jobs
 from api.settings import Settings
 from api.storage import backup_jobs
@@ -162,7 +162,10 @@ def test_times_are_settings_and_never_is_one(settings: Settings) -> None:
     changed = msgspec.structs.replace(settings, backup_cron="never", backup_drill_cron="0 5 * * sun")
     lines = {duty.name: duty.line(changed) for duty in DUTIES}
     assert (lines["back_up"], lines["drill_a_restore"]) == ("", "0 5 * * sun")
-    assert Scheduler(changed, Storage(changed)).leads is False
+    keyless = msgspec.structs.replace(settings, env="production")
+    assert [duty.line(keyless) for duty in DUTIES if duty.setting] == ["", ""]
+    given = msgspec.structs.replace(keyless, backup_kms_key_id="alias/backups")
+    assert "" not in [duty.line(given) for duty in DUTIES]
 
 
 @pytest.mark.parametrize("line", ["30 1 * *", "daily", "61 1 * * *", "0 0 31 2 *"])
