@@ -79,10 +79,12 @@ def test_an_error_is_told_in_the_programs_words_without_the_password(target: Tar
 
 
 def test_a_reader_that_stops_early_ends_the_program(target: Target, postgres: Postgres) -> None:
-    reading = output(psql("-Atc", "SELECT repeat('x', 2000000) FROM generate_series(1, 1000)"), target)
+    endless = "COPY (SELECT repeat('x', 200000) FROM generate_series(1, 10000)) TO STDOUT"
+    reading = output(psql("-Atc", endless), target)
     next(reading)
+    running = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'COPY (SELECT repeat%' AND state = 'active'"
+    assert asked(postgres, running) == [(1,)]
     reading.close()  # type: ignore[attr-defined]
-    running = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'cashflow backup' AND state = 'active'"
     deadline = time.monotonic() + 30
     while asked(postgres, running) != [(0,)] and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -36,8 +36,10 @@ def path(tmp_path: Path) -> Path:
         )
         draw = random.Random(3)
         rows = [(f"run {n}", draw.random(), draw.randbytes(200)) for n in range(500)]
+        connection.execute("BEGIN")
         connection.executemany("INSERT INTO run (name, rate, flow) VALUES (?, ?, ?)", rows)
         connection.execute('INSERT INTO "odd ""name" VALUES (NULL, 1.5)')
+        connection.execute("COMMIT")
     return path
 
 
