@@ -18,7 +18,10 @@ from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
 from engine.run_sums import RunSums, losses_need_loans
 
-SMALLEST_CHUNK = 2_048
+# Loans of a chunk by loan, whose rows stay in the caches until they are written.
+CHUNK_BY_LOAN = 2_048
+# And of one that is summed: runs should fill their vectors, and the arrays of a chunk be of bounded size.
+SMALLEST_CHUNK = 65_536
 LARGEST_CHUNK = 524_288
 CHUNKS = 16
 Progress = Callable[[int], None]
@@ -86,7 +89,7 @@ def by_chunk(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | N
 
 def slices_of(plan: Plan, loans: int) -> list[slice]:
     """The chunks: large, so that runs are long, but enough of them for threads to share, and of bounded memory."""
-    size = SMALLEST_CHUNK
+    size = CHUNK_BY_LOAN
     if plan.level != "loan":
         size = min(max(loans // CHUNKS, SMALLEST_CHUNK), LARGEST_CHUNK)
     return [slice(start, min(start + size, loans)) for start in range(0, loans, size)]

@@ -56,6 +56,7 @@ typedef struct {
 } stepped_run;
 
 typedef struct {
+    vec next_op[STEPPED]; /* the month of the next operation of the program */
     vec a[STEPPED], r[STEPPED], payment[STEPPED], compound[STEPPED], fee[STEPPED], limit[STEPPED], scheduled[STEPPED];
     vec rate[STEPPED], contract[STEPPED]; /* the annual rate, and the payment when nothing holds it back */
     vec interest_only[STEPPED], hold[STEPPED], unset[STEPPED], steady[STEPPED], computed[STEPPED];
@@ -104,14 +105,18 @@ INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i,
         if (reset[j])
             q[j] = run->index[(long)ROW(ROW_INDEX)[j] * run->index_width + run->past + (long)(s - ROW(ROW_LOOK_BACK)[j])];
     q += ROW(ROW_MARGIN);
-    vec grid = ROW(ROW_ROUNDING), up = ROW(ROW_UP), down = ROW(ROW_DOWN);
-    mask rounded = grid > 0.0;
-    vec steps = q / choose(rounded, grid, (vec){0} + 1.0);
-    vec whole = choose(up > 0.0, -floor_of(FUZZ - steps), floor_of(steps + choose(down > 0.0, (vec){0}, (vec){0} + 0.5) + FUZZ));
-    q = choose(rounded, whole * grid, q);
-    mask is_first = w->unset[i] > 0.0;
-    q = at_most(q, w->rate[i] + choose(is_first, ROW(ROW_FIRST_CAP), ROW(ROW_CAP)));
-    q = at_least(q, w->rate[i] - choose(is_first, ROW(ROW_FIRST_FLOOR), ROW(ROW_FLOOR)));
+    vec grid = ROW(ROW_ROUNDING), cap = ROW(ROW_CAP), floor = ROW(ROW_FLOOR);
+    mask rounded = grid > 0.0, is_first = w->unset[i] > 0.0;
+    if (any(rounded)) {
+        vec up = ROW(ROW_UP), down = ROW(ROW_DOWN), steps = q / choose(rounded, grid, (vec){0} + 1.0);
+        vec nearest = steps + choose(down > 0.0, (vec){0}, (vec){0} + 0.5) + FUZZ;
+        q = choose(rounded, choose(up > 0.0, -floor_of(FUZZ - steps), floor_of(nearest)) * grid, q);
+    }
+    if (any(is_first)) {
+        cap = choose(is_first, ROW(ROW_FIRST_CAP), cap);
+        floor = choose(is_first, ROW(ROW_FIRST_FLOOR), floor);
+    }
+    q = at_least(at_most(q, w->rate[i] + cap), w->rate[i] - floor);
     return at_most(at_least(q, ROW(ROW_LIFE_FLOOR)), ROW(ROW_LIFE_CAP));
 }
 
@@ -121,8 +126,10 @@ INLINE void recast(const stepped_run *run, walk *w, long first, long i, mask whi
     vec r = ROW(ROW_COMPOUND) * w->rate[i] / 12.0, cap = ROW(ROW_PAYMENT_CAP), old = w->contract[i];
     vec fresh = ROW(ROW_PAYS) * level_payment(w->a[i], r, at_least(ROW(ROW_AMORTIZED) - s, (vec){0} + 1.0));
     mask bound = capped & (cap < INFINITY);
-    vec finite = choose(cap < INFINITY, cap, (vec){0});
-    fresh = choose(bound, at_most(at_least(fresh, old / (1.0 + finite)), old * (1.0 + finite)), fresh);
+    if (any(bound)) {
+        vec finite = choose(cap < INFINITY, cap, (vec){0});
+        fresh = choose(bound, at_most(at_least(fresh, old / (1.0 + finite)), old * (1.0 + finite)), fresh);
+    }
     w->contract[i] = choose(which, fresh, old);
     w->computed[i] = choose(which, (vec){0} + 1.0, w->computed[i]);
     vec later = choose(w->steady[i] > 0.0, (vec){0} + (s + REFRESH), (vec){0} + INFINITY);
@@ -147,49 +154,54 @@ INLINE int operate(const stepped_run *run, walk *w, long first, long i, int j, d
         }
     }
     w->program[i][j] = (double)at;
+    w->next_op[i][j] = run->op_month[at];
     return full;
 }
 
 /* Sets what a month reads from the state: rate of the month, payment and compounding, with what holds them back. */
 INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s) {
-    const vec zero = {0}, one = zero + 1.0, hold = w->hold[i];
-    mask held = hold > 0.0, free = (hold == 0.0) & (w->interest_only[i] == 0.0);
-    vec compound = choose(w->interest_only[i] > 0.0, zero, ROW(ROW_COMPOUND));
-    w->compound[i] = choose(hold == (double)HOLD_CAPITALIZED, one, choose(held, zero, compound));
-    w->r[i] = choose(hold == (double)HOLD_FORGIVEN, zero, w->rate[i] / 12.0);
-    w->payment[i] = choose(free, w->contract[i], zero);
-    mask ends = ROW(ROW_LAST) == s;
-    w->payment[i] = choose(ends, zero + ALL_DUE, w->payment[i]);
-    w->scheduled[i] = choose(ends, zero - 1.0, w->scheduled[i]);
-    const vec never = zero + INFINITY;
-    w->limit[i] = choose(ends, never, w->limit[i]);
-    w->next_reset[i] = choose(ends, never, w->next_reset[i]);
-    w->next_recast[i] = choose(ends, never, w->next_recast[i]);
-    w->next_full[i] = choose(ends, never, w->next_full[i]);
-    w->refresh[i] = choose(ends, never, w->refresh[i]);
+    const vec zero = {0}, one = zero + 1.0, never = zero + INFINITY, hold = w->hold[i];
+    mask held = hold > 0.0, waits = held | (w->interest_only[i] > 0.0), ends = ROW(ROW_LAST) == s;
+    w->compound[i] = ROW(ROW_COMPOUND);
+    w->r[i] = w->rate[i] / 12.0;
+    w->payment[i] = w->contract[i];
+    if (any(waits)) {
+        vec compound = choose(w->interest_only[i] > 0.0, zero, w->compound[i]);
+        w->compound[i] = choose(hold == (double)HOLD_CAPITALIZED, one, choose(held, zero, compound));
+        w->r[i] = choose(hold == (double)HOLD_FORGIVEN, zero, w->r[i]);
+        w->payment[i] = choose(waits, zero, w->payment[i]);
+    }
+    if (any(ends)) {
+        w->payment[i] = choose(ends, zero + ALL_DUE, w->payment[i]);
+        w->scheduled[i] = choose(ends, zero - 1.0, w->scheduled[i]);
+        w->limit[i] = choose(ends, never, w->limit[i]);
+        w->next_reset[i] = choose(ends, never, w->next_reset[i]);
+        w->next_recast[i] = choose(ends, never, w->next_recast[i]);
+        w->next_full[i] = choose(ends, never, w->next_full[i]);
+        w->refresh[i] = choose(ends, never, w->refresh[i]);
+    }
 }
 
+/* The first time after s at which anything happens to a lane of vector i. */
 INLINE double next_due(const stepped_run *run, const walk *w, long first, long i, double s) {
+    const vec last = ROW(ROW_LAST);
     vec due = at_most(at_most(w->next_reset[i], w->next_recast[i]), at_most(w->next_full[i], w->refresh[i]));
-    double least = INFINITY;
-    for (int j = 0; j < LANES; j++) {
-        double program = run->op_month[(long)w->program[i][j]], last = ROW(ROW_LAST)[j];
-        if (due[j] < least) least = due[j];
-        if (program < least) least = program;
-        if (last > s && last < least) least = last;
-    }
-    return least;
+    due = at_most(at_most(due, w->next_op[i]), choose(last > s, last, (vec){0} + INFINITY));
+    due = at_most(due, __builtin_shuffle(due, (mask){4, 5, 6, 7, 0, 1, 2, 3}));
+    due = at_most(due, __builtin_shuffle(due, (mask){2, 3, 0, 1, 6, 7, 4, 5}));
+    return due[0] < due[1] ? due[0] : due[1];
 }
 
 /* What happens to vector i at time s, before month s + 1. Called, not inlined: it is rare and long. */
 SIMD static __attribute__((noinline)) void events(const stepped_run *run, walk *w, long first, long i, double s) {
     mask full = {0}, follows = {0}, reset = w->next_reset[i] == s;
-    for (int j = 0; j < LANES; j++) {
-        if (run->op_month[(long)w->program[i][j]] != s) continue;
-        int as_reset = 0;
-        full[j] = -(long long)operate(run, w, first, i, j, s, &as_reset);
-        follows[j] = -(long long)as_reset;
-    }
+    if (any(w->next_op[i] == s))
+        for (int j = 0; j < LANES; j++) {
+            if (w->next_op[i][j] != s) continue;
+            int as_reset = 0;
+            full[j] = -(long long)operate(run, w, first, i, j, s, &as_reset);
+            follows[j] = -(long long)as_reset;
+        }
     if (any(reset)) {
         w->rate[i] = choose(reset, reset_rate(run, w, first, i, reset, s), w->rate[i]);
         w->unset[i] = choose(reset, (vec){0}, w->unset[i]);
@@ -197,8 +209,10 @@ SIMD static __attribute__((noinline)) void events(const stepped_run *run, walk *
         follows |= reset & (ROW(ROW_RECAST_ON_RESET) > 0.0);
     }
     mask regular = w->next_recast[i] == s, whole = w->next_full[i] == s;
-    w->next_recast[i] = choose(regular, w->next_recast[i] + ROW(ROW_RECAST_EVERY), w->next_recast[i]);
-    w->next_full[i] = choose(whole, w->next_full[i] + ROW(ROW_FULL_EVERY), w->next_full[i]);
+    if (any(regular | whole)) {
+        w->next_recast[i] = choose(regular, w->next_recast[i] + ROW(ROW_RECAST_EVERY), w->next_recast[i]);
+        w->next_full[i] = choose(whole, w->next_full[i] + ROW(ROW_FULL_EVERY), w->next_full[i]);
+    }
     full |= whole | (w->refresh[i] == s);
     if (s == 0.0) full |= w->contract[i] != w->contract[i];
     mask capped = (follows | regular) & ~full;
@@ -233,6 +247,7 @@ INLINE void begin(const stepped_run *run, walk *w, long first, long i) {
     w->next_full[i] = ROW(ROW_NEXT_FULL);
     w->refresh[i] = zero + INFINITY;
     w->program[i] = ROW(ROW_PROGRAM);
+    for (int j = 0; j < LANES; j++) w->next_op[i][j] = run->op_month[(long)w->program[i][j]];
     w->due[i] = 0;
 }
 

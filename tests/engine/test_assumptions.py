@@ -305,6 +305,7 @@ RICH = engine.Assumptions(
 )
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("level", ["pool", "group", "loan"])
 def test_every_number_of_threads_gives_the_same_bits(level: str) -> None:
     tape = many(3_000 if level == "loan" else 20_000)

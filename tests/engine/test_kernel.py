@@ -245,6 +245,7 @@ HARD = engine.Assumptions(
 LATE = engine.Assumptions(delinquency=engine.Delinquency(roll=[0.02, 0.4, 0.5, 0.6, 0.7], cure=[0.3, 0.2, 0.1, 0.1]))
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("level", ["pool", "group", "loan"])
 def test_every_number_of_threads_gives_the_same_bits(level: str) -> None:
     tape = many(3_000 if level == "loan" else 40_000)

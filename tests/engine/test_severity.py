@@ -261,6 +261,7 @@ def test_severities_round_trip_through_json(severity: Any) -> None:
     assert msgspec.json.decode(msgspec.json.encode(assumed), type=engine.Assumptions) == assumed
 
 
+@pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("level", ["pool", "group", "loan"])
 def test_every_number_of_threads_gives_the_same_bits(level: str) -> None:
     columns = many(2_100 if level == "loan" else 5_000).columns
