@@ -11,8 +11,8 @@ CORE_SOURCES := setup.py $(wildcard ext/*.pyx ext/*.pxd ext/*.pxi ext/*.h ext/*.
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup build run api-fuzz test lint format bench bench-report chaos backup-coverage sanitize check-alerts \
-	check-deploy prod-local check lock clean distclean
+.PHONY: help setup build run api-fuzz test lint format bench bench-report bench-compare bench-baseline chaos backup-coverage \
+	sanitize check-alerts check-deploy prod-local check lock clean distclean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
@@ -48,11 +48,18 @@ format: $(VENV)/.dev ## format the code and fix what can be fixed
 api-fuzz: setup ## let schemathesis look for faults of the REST interface for three minutes (OPTIONS= for others of its)
 	$(BIN)/python -m tests.api.fuzz $(OPTIONS)
 
-bench: setup ## run the benchmarks, one table at the end
-	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,rounds
+bench: setup ## run all of bench/: tables at the end, results in build/bench/results.json
+	@mkdir -p build/bench
+	$(BIN)/python -m pytest bench --benchmark-only --benchmark-columns=min,median,rounds --benchmark-json=build/bench/results.json
 
-bench-report: setup ## run all of bench/, peers and yardstick included
-	$(BIN)/python -m pytest bench
+bench-report: setup ## draw the last run of `make bench` as one HTML file, build/bench/report.html
+	$(BIN)/python -m bench.report
+
+bench-compare: setup ## count the kernel's instructions (valgrind) and hold them and the last times against the baseline
+	$(BIN)/python -m bench.compare
+
+bench-baseline: setup ## make today's instructions and the last times the baseline
+	$(BIN)/python -m bench.compare --save
 
 # The engine is loaded from the instrumented build; "." comes after it and is there for the tests themselves.
 sanitize: setup ## run the engine's tests under AddressSanitizer and UndefinedBehaviorSanitizer (Linux)
