@@ -71,7 +71,8 @@ def counted() -> Baseline:
             raise RuntimeError(done.stderr[-2000:])
         counts = dict(count_of(part.read_text()) for part in sorted(Path(folder).glob("out.*"), key=number_of))
     return Baseline(
-        compiler=version_of(*compiler.split(), "--version"), python=platform.python_version(), numpy=np.__version__,
+        compiler=version_of(*compiler.split(), "--version"), python=".".join(platform.python_version_tuple()[:2]),
+        numpy=np.__version__,
         valgrind=version_of("valgrind", "--version"), counts=counts,
     )  # fmt: skip
 

@@ -95,6 +95,18 @@ def test_scenarios(benchmark: BenchmarkFixture, pool: Pool, scenarios: int, thre
     case(
         benchmark, "by scenarios", asked, threads, loans=LOANS * scenarios, rounds=ROUNDS if scenarios < 1000 else 1
     )  # fmt: skip
+    benchmark.extra_info["scenarios"] = scenarios
+
+
+@pytest.mark.parametrize("months", [60, 120, 240, 360])
+def test_periods(benchmark: BenchmarkFixture, months: int) -> None:
+    """Loans of that term, over that many months."""
+    whole = pool_of(LOANS).columns
+    tape = engine.Tape.from_columns(
+        balance=whole["balance"][:LOANS], annual_rate=whole["rate"][:LOANS], remaining_term=months, servicing_fee=0.0025
+    )
+    asked = engine.ProjectionRequest(tape=tape, assumptions=assumptions(), periods=months)
+    case(benchmark, "by level and size", asked, months=months)
 
 
 @pytest.mark.parametrize("level", ["pool", "group"])
