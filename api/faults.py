@@ -12,9 +12,10 @@ import msgspec
 
 import engine
 from api.errors import Fault, Refusal, fault_of
+from engine.assets import LOAN_TYPES, AnyLoan
 from engine.errors import MAX_PROBLEMS
 from engine.loan_arrays import validate
-from engine.tape import COLUMN_NAMES, Columns
+from engine.tape import Columns, loan_columns
 
 
 def type_refusal(error: msgspec.ValidationError, body: Any, below: str = "") -> Refusal:
@@ -46,16 +47,17 @@ def tape_faults(body: Any) -> Iterator[Fault]:
 
 def loan_faults(loans: list[Any]) -> Iterator[Fault]:
     """The faults of loans, by their place in the list."""
-    typed: dict[int, engine.Loan] = {}
+    typed: dict[int, AnyLoan] = {}
     for i, loan in enumerate(loans):
         try:
-            typed[i] = msgspec.convert(loan, engine.Loan)
+            typed[i] = msgspec.convert(loan, AnyLoan)
         except msgspec.ValidationError as error:
             path = f"tape.loans[{i}]"
-            found = list(struct_faults(loan, engine.Loan, path)) if isinstance(loan, dict) else []
+            cls = LOAN_TYPES.get(str(loan.get("type"))) if isinstance(loan, dict) else None
+            found = [] if cls is None else list(struct_faults(loan, cls, path))
             yield from found or [fault_of(error, path)]
     places = list(typed)
-    columns = {name: [getattr(loan, name) for loan in typed.values()] for name in COLUMN_NAMES}
+    columns = loan_columns(list(typed.values()))
     try:
         if places:
             validate(columns, len(places), lambda name, k: f"tape.loans[{places[k or 0]}].{name}")

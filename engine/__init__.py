@@ -7,6 +7,7 @@ import importlib
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+from engine.assets import CashflowTable, GivenCashflow, Lease, Receivable, Revolving, StudentLoan
 from engine.assumptions import PRESETS, Assumptions, Condition, Conventions, Rule, Scenario
 from engine.cashflows import Cashflows
 from engine.composed_curves import Burnout, Scaled, Seasonal, Timing
@@ -29,13 +30,13 @@ from engine.tape_files import iter_tape, read_tape
 
 __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
-    "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "Delinquency", "EngineError",
-    "Field", "FlatRate", "Forwards", "Hep", "InvalidInput", "KeyRateShock", "LayoutTape", "Loan", "Mdr", "Mhp",
-    "MonthlyRates", "ParallelShock", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa",
-    "RateSchedule", "RateStep", "ReadReport", "RowProblems", "Rule", "Scaled", "Scenario", "Schedule", "Sda",
-    "Seasonal", "SeverityVector", "Smm", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
-    "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project", "project_batches", "read_tape",
-    "summarize", "transitions",
+    "CashflowTable", "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "Delinquency",
+    "EngineError", "Field", "FlatRate", "Forwards", "GivenCashflow", "Hep", "InvalidInput", "KeyRateShock",
+    "LayoutTape", "Lease", "Loan", "Mdr", "Mhp", "MonthlyRates", "ParallelShock", "Problem", "Profile",
+    "ProjectionRequest", "PropertySeverity", "Psa", "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving",
+    "RowProblems", "Rule", "Scaled", "Scenario", "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm", "StudentLoan",
+    "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates",
+    "day_count", "iter_tape", "profile", "project", "project_batches", "read_tape", "summarize", "transitions",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.

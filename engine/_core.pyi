@@ -11,6 +11,8 @@ RULES: np.dtype[Any]
 STEPPED_NAMES: tuple[str, ...]
 OPERATIONS: tuple[str, ...]
 ADVANCES_PRINCIPAL: int
+ASSET_NAMES: tuple[str, ...]
+FLOW_KINDS: int
 
 class Walked:
     def __init__(
@@ -23,6 +25,8 @@ class Walked:
         month: NDArray[np.float64],
         op: NDArray[np.int32],
         value: NDArray[np.float64],
+        asset: NDArray[np.float64],
+        drawn: NDArray[np.float64],
     ) -> None: ...
 
 def place(
@@ -79,6 +83,7 @@ def contract_rows(
     lag: NDArray[np.int64],
     with_rate: bool,
     with_fee: bool,
+    with_flows: bool,
     months: int,
     out: NDArray[np.float64],
 ) -> None: ...
@@ -91,6 +96,7 @@ def apply_rows(
     pair: NDArray[np.int32],
     with_rate: bool,
     with_fee: bool,
+    flows_at: int,
     rates: NDArray[np.float64],
     rules: NDArray[Any],
     needed: NDArray[np.int32],

@@ -21,7 +21,7 @@ from engine.severity import Severity
 
 MAX_LAG = 360
 NUMBERS = ("balance", "annual_rate", "remaining_term", "age", "original_balance", "payment", "servicing_fee")
-TEXTS = ("group", "amortization")
+TEXTS = ("group", "amortization", "type", "status")
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,7 +53,8 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Assumptions for the loans that meet every condition of `where`, by the column's name.
 
-    Columns: balance, annual_rate, remaining_term, age, original_balance, payment, servicing_fee, group, amortization.
+    Columns: balance, annual_rate, remaining_term, age, original_balance, payment, servicing_fee, group, amortization,
+    type, status.
     """
 
     where: dict[str, Condition]
@@ -77,11 +78,12 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     delinquency: roll rates in place of a default curve. burnout: how prepayment falls as borrowers leave. severity:
     share of the defaulted balance that is lost, a decimal, or an object that gives it by month or by the property.
     recovery_lag: months from default to liquidation. recovery_stages: shares of the defaulted balance that are
-    liquidated 0, 1, 2 .. months after default, in place of recovery_lag. rules: assumptions for the loans that meet
-    the conditions of the first rule that fits, in place of these; curves by coupon and age bucket, for example.
-    groups: assumptions for the loans that no rule fits and whose `group` is the key; a key that no loan has is no
-    error, since one batch of a tape may lack a group that another has. rates: the path of each index that floating
-    loans name; a scenario takes those it does not state from the request's assumptions.
+    liquidated 0, 1, 2 .. months after default, in place of recovery_lag. rules: assumptions for the loans that meet the
+    conditions of the first rule that fits, in place of these; curves by coupon and age bucket, for example. groups:
+    assumptions for the loans that no rule fits and whose `group` is the key; a key that no loan has is no error, since
+    one batch of a tape may lack a group that another has. residual_share: what leases' residuals fetch, a share of
+    their value; more than 1 is other income. rates: the path of each index that floating loans name; a scenario takes
+    those it does not state from the request's assumptions.
     """
 
     prepayment: PrepaymentCurve | None = None
@@ -92,6 +94,7 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     recovery_lag: int = 0
     recovery_stages: list[float] | None = None
     advancing: Literal["none", "interest", "principal_and_interest"] = "none"
+    residual_share: float = 1.0
     rules: list[Rule] | None = None
     groups: dict[str, "Assumptions"] | None = None
     rates: dict[str, RatePath] | None = None
@@ -103,6 +106,7 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         else:
             found = self.severity.problems(f"{path}.severity")
         found += self.stage_problems(path)
+        found += out_of_range(f"{path}.residual_share", self.residual_share, 0, 5, "a share of the residual in [0, 5]")
         if not 0 <= self.recovery_lag <= MAX_LAG:
             message = f"is {self.recovery_lag}; expected whole months in [0, {MAX_LAG}]"
             found.append(Problem(f"{path}.recovery_lag", message))

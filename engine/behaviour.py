@@ -14,7 +14,7 @@ from engine.curves import Curve, Rates, Vector, When
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.request import ProjectionRequest
-from engine.segments import Segments, segments_of
+from engine.segments import DEFAULTED, Segments, check_assets, segments_of
 from engine.severity import PropertySeverity, SeverityVector
 from engine.timing import ContractSums, timed_default
 
@@ -110,6 +110,7 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
     """The tables of the request's scenarios for these loans. Raises AssumptionError with every fault found."""
     conventions = conventions_of(request.conventions)
     segments = segments_of(bases_of(request), loans)
+    check_assets(segments, loans)
     every = [each for row in segments.sets for each in row]
     longest_lag = max((each.last_flow for each in every), default=0)
     curves: list[Curve] = [curve for each in every for curve in (each.prepayment, each.default) if curve is not None]
@@ -120,7 +121,10 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
     valued = check_values(segments, loans)
     for s, row in enumerate(segments.sets):
         for k, each in enumerate(row):
-            rules[s, k] = rule_of(each, conventions, tables) + loss_rule(each, conventions, tables, insured)
+            defaulted = segments.states[k] >= DEFAULTED
+            under = msgspec.structs.replace(conventions, default_base="opening") if defaulted else conventions
+            first = rule_of(each, under, tables) + loss_rule(each, under, tables, insured)
+            rules[s, k] = (*first, each.residual_share, defaulted)
     timed(request, loans, segments, tables, rules, contract_sums)
     return Behaviour(
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
@@ -131,7 +135,7 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
 def no_behaviour(months: int) -> Behaviour:
     """Nobody prepays or defaults, for as many months."""
     rules = np.zeros((1, 1), dtype=_core.RULES)
-    rules["burnout_floor"] = 1
+    rules["burnout_floor"] = rules["residual_share"] = 1
     return Behaviour(
         rates=np.zeros(months + 1), rules=rules, members=np.zeros(1, dtype=np.int32), by_age=False, stops=False,
         longest_lag=0,

@@ -1,7 +1,7 @@
 """Checks that turn a tape's columns into arrays, and collect what is wrong with them."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,25 @@ from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS
 
 RATE = "a decimal in [0, 1]"
+INF = float("inf")
+NAN = float("nan")
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 Where = Callable[[str, int | None], str]
+
+
+class Range(NamedTuple):
+    """What a numeric term may be, and what stands for it where it is blank."""
+
+    low: float
+    high: float
+    allowed: str
+    blank: float
+    whole: bool = False
+
+
+def months(low: int, high: int, blank: float) -> Range:
+    return Range(low, high, f"whole months in [{low}, {high}]", blank, whole=True)
 
 
 class Checks:
@@ -167,3 +185,42 @@ def first_not_a_number(value: Any) -> int | None:
 def percent_hint(value: float, high: float) -> str:
     """How the value would read if a percentage was meant."""
     return f" ({value:.15g}% is {value / 100:.15g})" if high == 1 and 1 < value <= 100 else ""
+
+
+def number(check: Checks, name: str, known: Range) -> Floats:
+    """The column of a numeric term, whole where it is to be."""
+    values = check.number(name, known.low, known.high, known.allowed, NAN)
+    blank = np.isnan(values)
+    if known.whole:
+        for i in np.flatnonzero((values != np.floor(values)) & ~blank)[:MAX_PROBLEMS]:
+            check.report(name, int(i), f"is {values[i]:.15g}; expected {known.allowed}")
+    if values.strides == (0,):
+        return np.broadcast_to(np.float64(known.blank) if blank.any() else values[:1], (check.n,))
+    return np.where(blank, known.blank, values) if blank.any() else values
+
+
+def named(
+    check: Checks, column: str, table: str, which: NDArray[np.int32], names: tuple[str, ...], known: Any
+) -> tuple[Any, ...]:  # fmt: skip
+    """What the names stand for; those that the tape does not define at `table` are reported. known None: unread."""
+    if known is None:
+        return ()
+    for k, name in enumerate(names):
+        if name not in known:
+            allowed = f"one of {', '.join(map(repr, known))}" if known else f"a name in {table}, which is empty"
+            check.report(column, first(which, k), f"is {name!r}, which {table} does not define; expected {allowed}")
+    return tuple(known[name] for name in names if name in known)
+
+
+def first(which: NDArray[np.int32], k: int) -> int | None:
+    """The first loan that has k, none where all have."""
+    return None if which.strides == (0,) else int(np.argmax(which == k))
+
+
+def is_stated(column: Any, n: int) -> Mask:
+    """Where an optional column has a value."""
+    if column is None or isinstance(column, str) or np.ndim(column) == 0:
+        return np.full(n, not (column is None or column == "" or column != column))
+    if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
+        return ~np.isnan(column)
+    return np.array([not (value is None or value == "" or value != value) for value in column], dtype=bool)

@@ -7,38 +7,24 @@ To add a term: its field in Loan and Columns, its line in NUMBERS, what contradi
 or operation in engine/walks.py.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.checks import RATE, Checks
+from engine.asset_terms import LOAN, Assets, table_problems
+from engine.assets import CashflowTable
+from engine.checks import INF, RATE, Checks, Range, first, is_stated, months, named, number
 from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS, HOLIDAY_INTEREST, MAX_TERM, ROUNDING_DIRECTIONS, RateSchedule, Schedule
 
 if TYPE_CHECKING:
     from engine.loan_arrays import LoanArrays
 
-INF = float("inf")
-NAN = float("nan")
 MAX_LOOK_BACK = 120
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-
-
-class Range(NamedTuple):
-    """What a numeric term may be, and what stands for it where it is blank."""
-
-    low: float
-    high: float
-    allowed: str
-    blank: float
-    whole: bool = False
-
-
-def months(low: int, high: int, blank: float) -> Range:
-    return Range(low, high, f"whole months in [{low}, {high}]", blank, whole=True)
 
 
 FLOATING: dict[str, Range] = {
@@ -74,10 +60,11 @@ CONTRACT_COLUMNS = (*NUMBERS, *TEXTS)
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """What the loans of a tape name: schedules and rate schedules."""
+    """What the loans of a tape name: schedules, rate schedules and given cashflows."""
 
     schedules: dict[str, Schedule] | None = None
     rate_schedules: dict[str, RateSchedule] | None = None
+    cashflows: dict[str, CashflowTable] | None = None
 
     def problems(self) -> list[Problem]:
         """Every value out of range, by the path in the tape."""
@@ -86,6 +73,8 @@ class Shared(msgspec.Struct, frozen=True):
             found += schedule_problems(f"tape.schedules[{name!r}].balances", schedule.balances)
         for name, rates in (self.rate_schedules or {}).items():
             found += step_problems(f"tape.rate_schedules[{name!r}].steps", rates)
+        for name, table in (self.cashflows or {}).items():
+            found += table_problems(f"tape.cashflows[{name!r}]", table)
         return found
 
 
@@ -110,21 +99,24 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     index_paths: tuple[str, ...]
     schedules: tuple[Schedule, ...]
     rate_schedules: tuple[RateSchedule, ...]
+    assets: Assets | None = None
 
     def taken(self, index: NDArray[np.int64]) -> "Contracts":
         """The terms of the loans at the index, in its order."""
         columns = {name: getattr(self, name) for name in self.__struct_fields__}
         arrays = {name: column[index] for name, column in columns.items() if isinstance(column, np.ndarray)}
         numbers = {name: column[index] for name, column in self.numbers.items()}
-        return msgspec.structs.replace(self, numbers=numbers, **arrays)
+        assets = None if self.assets is None else self.assets.taken(index)
+        return msgspec.structs.replace(self, numbers=numbers, assets=assets, **arrays)
 
 
-def contracts_of(check: Checks, loans: "LoanArrays", shared: Shared | None) -> Contracts | None:
+def contracts_of(
+    check: Checks, loans: "LoanArrays", shared: Shared | None, assets: Assets | None = None
+) -> Contracts | None:
     """The contracts of a tape, none where no loan has terms beyond the plain ones; faults go to `check`."""
     check.problems += [] if shared is None else shared.problems()
-    schedules = AMORTIZATIONS.index("schedule")
-    scheduled = loans.amortization == schedules
-    if all(is_empty(check.columns[name]) for name in CONTRACT_COLUMNS) and not scheduled.any():
+    scheduled = loans.amortization == AMORTIZATIONS.index("schedule")
+    if all(is_empty(check.columns[name]) for name in CONTRACT_COLUMNS) and not scheduled.any() and assets is None:
         check.check_lengths(CONTRACT_COLUMNS)
         return None
     numbers = {name: number(check, name, known) for name, known in NUMBERS.items()}
@@ -135,14 +127,22 @@ def contracts_of(check: Checks, loans: "LoanArrays", shared: Shared | None) -> C
     interest = check.choice("holiday_interest", HOLIDAY_INTEREST)
     if check.problems:
         return None
+    schedules = named(
+        check, "schedule", "tape.schedules", schedule, schedule_names, shared and (shared.schedules or {})
+    )
+    if assets is not None:
+        schedule = np.where(assets.table >= 0, len(schedules) + assets.table, schedule).astype(np.int32)
+        schedules += assets.schedules
     terms = Contracts(
         numbers=numbers, index=index, schedule=schedule, steps=steps, direction=direction, interest=interest,
         limit=highest_balance(check, numbers["neg_am_limit"], loans.original_balance),
         stepped=(index >= 0) | (steps >= 0) | (numbers["graduation_years"] > 0) | (numbers["holiday_start"] > 0)
-        | scheduled,
+        | scheduled | (False if assets is None else assets.kind != LOAN),
         indices=indices, index_paths=first_paths(check, "index", index, len(indices)),
-        schedules=named(check, "schedule", schedule, schedule_names, shared and (shared.schedules or {})),
-        rate_schedules=named(check, "rate_schedule", steps, step_names, shared and (shared.rate_schedules or {})),
+        schedules=schedules,
+        rate_schedules=named(check, "rate_schedule", "tape.rate_schedules", steps, step_names,
+                             shared and (shared.rate_schedules or {})),
+        assets=assets,
     )  # fmt: skip
     if not check.problems:
         contradictions(check, loans, terms)
@@ -160,35 +160,6 @@ def highest_balance(check: Checks, multiple: Floats, original: Floats) -> Floats
 def is_empty(column: Any) -> bool:
     """Whether an optional column says nothing."""
     return column is None or (isinstance(column, list) and all(value is None for value in column))
-
-
-def number(check: Checks, name: str, known: Range) -> Floats:
-    """The column of a numeric term, whole where it is to be."""
-    values = check.number(name, known.low, known.high, known.allowed, NAN)
-    blank = np.isnan(values)
-    if known.whole:
-        for i in np.flatnonzero((values != np.floor(values)) & ~blank)[:MAX_PROBLEMS]:
-            check.report(name, int(i), f"is {values[i]:.15g}; expected {known.allowed}")
-    if values.strides == (0,):
-        return np.broadcast_to(np.float64(known.blank) if blank.any() else values[:1], (check.n,))
-    return np.where(blank, known.blank, values) if blank.any() else values
-
-
-def named(check: Checks, column: str, which: NDArray[np.int32], names: tuple[str, ...], known: Any) -> tuple[Any, ...]:
-    """What the names stand for; those that the tape does not define are reported. known None: left unread."""
-    if known is None:
-        return ()
-    table = f"tape.{column}s"
-    for k, name in enumerate(names):
-        if name not in known:
-            allowed = f"one of {', '.join(map(repr, known))}" if known else f"a name in {table}, which is empty"
-            check.report(column, first(which, k), f"is {name!r}, which {table} does not define; expected {allowed}")
-    return tuple(known[name] for name in names if name in known)
-
-
-def first(which: NDArray[np.int32], k: int) -> int | None:
-    """The first loan that has k, none where all have."""
-    return None if which.strides == (0,) else int(np.argmax(which == k))
 
 
 def first_paths(check: Checks, column: str, which: NDArray[np.int32], count: int) -> tuple[str, ...]:
@@ -273,18 +244,13 @@ def contradictions(check: Checks, loans: "LoanArrays", terms: Contracts) -> None
         "neg_am_limit",
         "is below the balance already reached",
     )
-    refuse_graduations(refuse, stated, fixed, level, free)
+    if terms.assets is None:
+        refuse_graduations(refuse, stated, fixed, level, free)
+    else:
+        mine = terms.assets.kind == LOAN
+        refuse_graduations(refuse, lambda name: stated(name) & mine, fixed, level, free)
     refuse_holidays(refuse, stated, numbers, limited, term)
     refuse_schedules(refuse, stated, check, loans, terms, paid, free)
-
-
-def is_stated(column: Any, n: int) -> Mask:
-    """Where an optional column has a value."""
-    if column is None or isinstance(column, str) or np.ndim(column) == 0:
-        return np.full(n, not (column is None or column == "" or column != column))
-    if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
-        return ~np.isnan(column)
-    return np.array([not (value is None or value == "" or value != value) for value in column], dtype=bool)
 
 
 def refuse_graduations(refuse: Any, stated: Any, fixed: Mask, level: Mask, free: Mask) -> None:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from engine import _core
 from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
-from engine.walks import placed, rows_of
+from engine.walks import assets_placed, placed, rows_of
 
 
 class Chunk(msgspec.Struct, frozen=True):
@@ -54,6 +54,7 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
         walked = _core.Walked(
             rows, plan.rates.values, np.array(plan.rates.set_of_scenario), plan.rates.past, plan.walks.shares,
             plan.walks.month, plan.walks.op, plan.walks.value,
+            assets_placed(loans, terms, part, laid[1].order, laid[1].place, laid[1].count), plan.walks.drawn,
         )  # fmt: skip
     loan_at = np.full(sum(each.count for each in laid) if plan.level == "loan" else 0, -1, dtype=np.int64)
     if plan.level == "loan":

@@ -7,10 +7,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.asset_terms import assets_of, lowered
 from engine.checks import RATE, Checks, Where
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
-from engine.loans import AMORTIZATIONS, MAX_TERM
+from engine.loans import AMORTIZATIONS, MAX_TERM, STATUSES
 
 MAX_BALANCE = 1e15
 
@@ -21,8 +22,8 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     term, age, interest_only, amortization_term are int32 months, the last two counted from the cut-off (age 0 for a
     loan that has paid nothing yet, amortization_term 0 where it follows from the term); amortization indexes
     AMORTIZATIONS; payment is NaN where it is to be computed, original_balance and property_value where not stated;
-    group indexes `groups`, -1 for none. contracts: what the loans with terms beyond these say, none for a tape without
-    any.
+    group indexes `groups`, -1 for none; status indexes STATUSES, 0 for a current loan. contracts: what the loans with
+    terms beyond these say, none for a tape without any.
     """
 
     balance: NDArray[np.float64]
@@ -39,6 +40,8 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     amortization: NDArray[np.int8]
     group: NDArray[np.int32]
     groups: tuple[str, ...]
+    status: NDArray[np.int8]
+    months_in_status: NDArray[np.int32]
     loan_id: Sequence[Any] | NDArray[Any] | None = None
     contracts: Contracts | None = None
 
@@ -61,22 +64,29 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
     Raises TapeError with every fault found, up to a hundred.
     """
     check = Checks(columns, n, where)
+    assets = assets_of(check, None if shared is None else shared.cashflows, unread=shared is None)
+    blank = None if assets is None else float("nan")
     money = f"currency units in [0, {MAX_BALANCE:g}]"
-    balance = check.number("balance", 0, MAX_BALANCE, money)
-    rate = check.number("annual_rate", 0, 1, RATE)
+    balance = check.number("balance", 0, MAX_BALANCE, money, blank)
+    rate = check.number("annual_rate", 0, 1, RATE, None if assets is None else 0.0)
     fee = check.number("servicing_fee", 0, 1, RATE)
     payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", float("nan"))
     property_value = check.number("property_value", 0, MAX_BALANCE, money, float("nan"))
     mortgage_insurance = check.number("mortgage_insurance", 0, 1, RATE)
     original_balance = check.number("original_balance", 0, MAX_BALANCE, money, float("nan"))
-    term = check.whole("remaining_term", 1, MAX_TERM)
+    term = check.whole("remaining_term", 1, MAX_TERM, None if assets is None else 1)
     original = check.whole("original_term", 1, MAX_TERM, blank=1)
     age = check.whole("age", 0, MAX_TERM, blank=0)
     interest_only = check.whole("interest_only_term", 0, MAX_TERM)
     spread = check.whole("amortization_term", 1, 2 * MAX_TERM, blank=1)
     amortization = check.amortization()
     group, groups = check.names("group")
+    status = np.maximum(check.choice("status", STATUSES), 0)
+    months_in_status = check.whole("months_in_status", 0, MAX_TERM, blank=0)
     check.check_ids()
+    if assets is not None and not check.problems:
+        low = lowered(check, assets, balance, rate, term, payment, amortization)
+        assets, balance, term, payment, amortization = low.assets, low.balance, low.term, low.payment, low.amortization
     if not check.problems:
         age = implied_age(columns, original, age, term)
         amortizing = given_or_zero(columns["amortization_term"], spread)
@@ -89,9 +99,9 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         balance=balance, rate=rate, fee=fee, payment=payment, original_balance=original_balance,
         property_value=property_value, mortgage_insurance=mortgage_insurance, term=term, age=age,
         interest_only=interest_only, amortization_term=spread, amortization=amortization, group=group,
-        groups=groups, loan_id=columns["loan_id"],
+        groups=groups, status=status, months_in_status=months_in_status, loan_id=columns["loan_id"],
     )  # fmt: skip
-    contracts = contracts_of(check, loans, shared)
+    contracts = contracts_of(check, loans, shared, assets)
     if check.problems:
         raise TapeError(check.problems)
     return msgspec.structs.replace(loans, contracts=contracts)

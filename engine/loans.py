@@ -10,6 +10,10 @@ RoundingDirection = Literal["nearest", "up", "down"]
 ROUNDING_DIRECTIONS: tuple[str, ...] = get_args(RoundingDirection)
 HolidayInterest = Literal["capitalized", "forgiven", "paid"]
 HOLIDAY_INTEREST: tuple[str, ...] = get_args(HolidayInterest)
+Status = Literal[
+    "current", "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120", "default", "foreclosure", "reo"
+]
+STATUSES: tuple[str, ...] = get_args(Status)
 MAX_TERM = 1200
 
 
@@ -74,6 +78,10 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     one that repays the loan, unless stated. holiday_start, holiday_months: the first month from the
     cut-off without a payment, and how many such months; a payment that was not stated is recast after them.
     holiday_interest: the holiday's interest is capitalized (by default), forgiven, or paid.
+
+    status: at the cut-off, current by default. A loan in default, foreclosure or reo does not perform: its balance is
+    liquidated once what is left of the recovery lag has passed. A delinquent one needs roll rates in the assumptions'
+    `delinquency` to be told from a current one. months_in_status: months since it defaulted, 0 by default.
     """
 
     balance: float
@@ -115,3 +123,5 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     holiday_start: int | None = None
     holiday_months: int | None = None
     holiday_interest: HolidayInterest | None = None
+    status: Status | None = None
+    months_in_status: int | None = None

@@ -23,7 +23,7 @@ MADE_OF: dict[str, tuple[str, ...]] = {
     "principal": ("scheduled_principal", "prepayment", "recovery", "loss", "liquidation"),
     "cashflow": (
         "principal", "scheduled_principal", "prepayment", "recovery", "loss", "liquidation",
-        "net_interest", "interest", "servicing_fee",
+        "net_interest", "interest", "servicing_fee", "other_income", "draw",
     ),
 }  # fmt: skip
 

@@ -61,6 +61,8 @@ class RunSums:
         self.place: dict[bytes, int] = {}
         self.keys = np.zeros((0, 6), dtype=np.int64)
         kinds = 1 + self.with_rate + self.with_fee + len(self.pairs)
+        self.flows_at = kinds if plan.walks is not None and plan.walks.assets else -1
+        kinds += _core.FLOW_KINDS if self.flows_at >= 0 else 0
         self.rows = np.zeros((0, self.sets, kinds, plan.months + 2))
         self.order = np.zeros(0, dtype=np.int64)
 
@@ -72,7 +74,7 @@ class RunSums:
         _core.contract_rows(
             chunk.vectors, chunk.walked, chunk.runs, np.array([severity for severity, _ in self.pairs]),
             np.array([lag for _, lag in self.pairs], dtype=np.int64), self.with_rate, self.with_fee,
-            self.plan.months, rows,
+            self.flows_at >= 0, self.plan.months, rows,
         )  # fmt: skip
         return chunk.runs[:, [*KEY, MONTHS]], rows
 
@@ -121,7 +123,8 @@ class RunSums:
         out = np.zeros(shape)
         _core.apply_rows(
             self.rows, self.keys, self.order[task.runs], self.set_of[task.scenarios], self.pair[task.scenarios],
-            self.with_rate, self.with_fee, plan.behaviour.rates, rules, plan.selection.needed, plan.selection.slot,
+            self.with_rate, self.with_fee, self.flows_at, plan.behaviour.rates, rules,
+            plan.selection.needed, plan.selection.slot,
             plan.months, plan.periods, task.first_row, out,
         )  # fmt: skip
         return out

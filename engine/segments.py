@@ -1,24 +1,36 @@
-"""Which loans share assumptions: the partition of a tape by the rules and groups of every scenario."""
+"""Which loans share assumptions: the partition of a tape by rules and groups of every scenario, and by loans' state.
+
+A loan's state at the cut-off says what becomes of the assumptions: none are applied to given cashflows that say so, and
+a loan in default has defaulted.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.assets import TYPES
 from engine.assumptions import Assumptions, Condition
+from engine.curves import Vector
+from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
-from engine.loans import AMORTIZATIONS
+from engine.loans import AMORTIZATIONS, STATUSES
 
+# States: as assumed, exempt from all assumptions, and in default for so many months.
+AS_ASSUMED, EXEMPT, DEFAULTED = 0, 1, 2
+IN_DEFAULT = [STATUSES.index(name) for name in ("default", "foreclosure", "reo")]
 COLUMNS = {"annual_rate": "rate", "remaining_term": "term", "servicing_fee": "fee"}
 
 
 class Segments(msgspec.Struct, frozen=True):
     """members: int32 (loans,), the set of each loan, one entry where all loans are in set 0. sets: the assumptions of
-    each scenario for each set."""
+    each scenario for each set. states: the state of the loans of each set."""
 
     members: NDArray[np.int32]
     sets: list[list[Assumptions]]
+    states: list[int]
 
 
 def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
@@ -40,8 +52,71 @@ def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
         members = place[both]
         cells = cells[:, kinds // width]
         cells[scenarios] = kinds % width
-    sets = [[alternatives(base)[cell] for cell in row] for base, row in zip(bases, cells.tolist(), strict=True)]
-    return Segments(members.astype(np.int32), sets)
+    state = states_of(loans)
+    states = np.zeros(cells.shape[1], dtype=np.int64)
+    if state is not None:
+        width = int(state.max()) + 1
+        kinds, members = np.unique(members * width + state, return_inverse=True)
+        cells, states = cells[:, kinds // width], kinds % width
+    sets = [
+        [in_state(alternatives(base)[cell], state) for cell, state in zip(row, states.tolist(), strict=True)]
+        for base, row in zip(bases, cells.tolist(), strict=True)
+    ]
+    return Segments(members.astype(np.int32), sets, states.tolist())
+
+
+def states_of(loans: LoanArrays) -> NDArray[np.int64] | None:
+    """The state of each loan, int64 (loans,); none where the assumptions are applied to all as they are."""
+    assets = None if loans.contracts is None else loans.contracts.assets
+    in_default = np.isin(loans.status, IN_DEFAULT) if loans.status.any() else None
+    if not len(loans) or (in_default is None and (assets is None or not assets.exempt.any())):
+        return None
+    state = np.zeros(len(loans), dtype=np.int64)
+    if in_default is not None:
+        state[in_default] = DEFAULTED + loans.months_in_status[in_default]
+    if assets is not None:
+        state[assets.exempt] = EXEMPT
+    return state
+
+
+def in_state(each: Assumptions, state: int) -> Assumptions:
+    """What becomes of assumptions for loans in a state.
+
+    A loan that defaulted m months before the cut-off defaults in the first month, with what is left of the lag but one
+    month: liquidation falls `lag - m` months after the cut-off, in the first month at the earliest. Of stages, those
+    that are past are not of the balance any more; the others share it.
+    """
+    if state == AS_ASSUMED:
+        return each
+    if state == EXEMPT:
+        return Assumptions()
+    gone = state - DEFAULTED + 1
+    stages = each.stages[gone:] if sum(each.stages[gone:]) > 0 else [1.0]
+    if sum(each.stages[:gone]) > 0:
+        stages = [share / sum(stages) for share in stages]
+    return msgspec.structs.replace(
+        each, prepayment=None, default=Vector(unit="mdr", values=[1.0], beyond="zero"), delinquency=None, burnout=None,
+        recovery_lag=0, recovery_stages=stages,
+    )  # fmt: skip
+
+
+def check_assets(segments: Segments, loans: LoanArrays) -> None:
+    """Raises AssumptionError for assumptions that the paths of assets do not factor with."""
+    assets = None if loans.contracts is None else loans.contracts.assets
+    if assets is None:
+        return
+    for k in range(len(segments.states)):
+        kinds = set(assets.kind[np.broadcast_to(segments.members == k, (len(loans),))].tolist())
+        names = [TYPES[kind] for kind in sorted(kinds) if TYPES[kind] not in ("loan", "student_loan")]
+        for each in (row[k] for row in segments.sets):
+            if names and each.delinquency is not None:
+                message = f"is stated for loans of type {names[0]}; expected a default curve, since they have no"
+                raise AssumptionError(
+                    [Problem("assumptions.delinquency", f"{message} level instalments to catch up with")]
+                )
+            if names and each.advancing == "principal_and_interest":
+                message = f"is 'principal_and_interest' for loans of type {names[0]}, whose principal is not scheduled"
+                raise AssumptionError([Problem("assumptions.advancing", f"{message}; expected 'none' or 'interest'")])
 
 
 def alternatives(base: Assumptions) -> list[Assumptions]:
@@ -77,7 +152,7 @@ def choice_of(base: Assumptions, loans: LoanArrays) -> NDArray[np.int64] | None:
 def met(column: str, condition: Condition, loans: LoanArrays) -> NDArray[np.bool_]:
     """Which loans meet a condition; values that are not stated (NaN) do not."""
     if condition.one_of is not None:
-        index, names = (loans.group, loans.groups) if column == "group" else (loans.amortization, AMORTIZATIONS)
+        index, names = named_values(column, loans)
         among = [i for i, name in enumerate(names) if name in condition.one_of]
         return np.isin(index, among)
     values: NDArray[np.float64] = getattr(loans, COLUMNS.get(column, column))
@@ -89,3 +164,13 @@ def met(column: str, condition: Condition, loans: LoanArrays) -> NDArray[np.bool
     if condition.below is not None:
         meets &= values < condition.below
     return meets
+
+
+def named_values(column: str, loans: LoanArrays) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """A text column of the loans as positions in names."""
+    if column == "group":
+        return loans.group, loans.groups
+    if column == "type":
+        assets = None if loans.contracts is None else loans.contracts.assets
+        return (np.zeros(len(loans), dtype=np.int8) if assets is None else assets.kind), TYPES
+    return (loans.status, STATUSES) if column == "status" else (loans.amortization, AMORTIZATIONS)

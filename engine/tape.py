@@ -4,25 +4,35 @@ Files are read in engine/tape_files.py, which builds the same Tape. Validation r
 hundred, by the path the user wrote: `tape.loans[17].annual_rate` or `tape.columns.annual_rate[17]`.
 """
 
+from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
 
+from engine.assets import (
+    AnyLoan,
+    CashflowTable,
+    DeferredInterest,
+    GivenBehaviour,
+    PaymentTiming,
+)  # fmt: skip
 from engine.contracts import CONTRACT_COLUMNS, Shared
 from engine.errors import Problem, TapeError
 from engine.loan_arrays import LoanArrays, validate
-from engine.loans import Amortization, HolidayInterest, Loan, RateSchedule, RoundingDirection, Schedule
+from engine.loans import Amortization, HolidayInterest, Loan, RateSchedule, RoundingDirection, Schedule, Status
+
+Kind = Literal["loan", "lease", "receivable", "student_loan", "revolving", "cashflow"]
 
 
 class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A tape by columns: one value a loan, or one value for all. The names are those of Loan.
+    """A tape by columns: one value a loan, or one value for all. The names are those of Loan and of the other types.
 
     In Python the columns may be NumPy arrays. A blank optional number is NaN or null, a blank text is null or "".
     """
 
-    balance: list[float] | float
+    balance: list[float | None] | float
     annual_rate: list[float] | float
     remaining_term: list[int] | int
     loan_id: list[str | None] | None = None
@@ -61,25 +71,57 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     holiday_start: list[int | None] | int | None = None
     holiday_months: list[int | None] | int | None = None
     holiday_interest: list[HolidayInterest | None] | HolidayInterest | None = None
+    type: list[Kind] | Kind = "loan"
+    status: list[Status | None] | Status | None = None
+    months_in_status: list[int | None] | int | None = None
+    residual_value: list[float | None] | float | None = None
+    payment_timing: list[PaymentTiming | None] | PaymentTiming | None = None
+    face_value: list[float | None] | float | None = None
+    discount: list[float | None] | float | None = None
+    dilution: list[float | None] | float | None = None
+    accrued_interest: list[float | None] | float | None = None
+    school_term: list[int | None] | int | None = None
+    grace_term: list[int | None] | int | None = None
+    school_interest: list[DeferredInterest | None] | DeferredInterest | None = None
+    deferment_start: list[int | None] | int | None = None
+    deferment_term: list[int | None] | int | None = None
+    deferment_interest: list[DeferredInterest | None] | DeferredInterest | None = None
+    graduation_frequency: list[int | None] | int | None = None
+    draw_term: list[int | None] | int | None = None
+    credit_limit: list[float | None] | float | None = None
+    purchase_rate: list[float | None] | float | None = None
+    utilization: list[float | None] | float | None = None
+    payment_rate: list[float | None] | float | None = None
+    interchange_rate: list[float | None] | float | None = None
+    fee_rate: list[float | None] | float | None = None
+    cashflows: list[str | None] | str | None = None
+    behaviour: list[GivenBehaviour | None] | GivenBehaviour | None = None
 
 
 COLUMN_NAMES: tuple[str, ...] = Columns.__struct_fields__
-PLAIN_COLUMNS = tuple(name for name in COLUMN_NAMES if name not in CONTRACT_COLUMNS)
+PLAIN_COLUMNS = tuple(name for name in COLUMN_NAMES if name in Loan.__struct_fields__ and name not in CONTRACT_COLUMNS)
 contract_terms = attrgetter(*CONTRACT_COLUMNS)
+LOAN_COLUMNS = tuple(name for name in COLUMN_NAMES if name in Loan.__struct_fields__)
+# What an asset without a column has in it.
+DEFAULTS: dict[str, Any] = {
+    field.name: None if field.required else field.default for field in msgspec.structs.fields(Columns)
+}
 NO_TERMS = (None,) * len(CONTRACT_COLUMNS)
 
 
 class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Exactly one of: `loans`, `columns`, or `tape_id` of a tape stored in the service.
 
-    schedules: the given schedules that loans name. rate_schedules: the step rates that loans name.
+    schedules: the given schedules that loans name. rate_schedules: the step rates that loans name. cashflows: the
+    projected cashflows that assets of type cashflow name.
     """
 
-    loans: list[Loan] | None = None
+    loans: list[AnyLoan] | None = None
     columns: Columns | None = None
     tape_id: str | None = None
     schedules: dict[str, Schedule] | None = None
     rate_schedules: dict[str, RateSchedule] | None = None
+    cashflows: dict[str, CashflowTable] | None = None
 
     @classmethod
     def from_columns(
@@ -87,12 +129,13 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         *,
         schedules: dict[str, Schedule] | None = None,
         rate_schedules: dict[str, RateSchedule] | None = None,
+        cashflow_tables: dict[str, CashflowTable] | None = None,
         **columns: Any,
     ) -> "Tape":
         """A tape from arrays, lists or scalars named as the fields of Loan.
 
-        balance, annual_rate and remaining_term are needed. schedules, rate_schedules: what the columns schedule and
-        rate_schedule name. Raises TapeError for a missing or unknown column.
+        balance, annual_rate and remaining_term are needed. schedules, rate_schedules, cashflow_tables: what the
+        columns schedule, rate_schedule and cashflows name. Raises TapeError for a missing or unknown column.
         """
         unknown = [name for name in columns if name not in COLUMN_NAMES]
         if unknown:
@@ -103,18 +146,21 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         missing = [name for name in COLUMN_NAMES[:3] if name not in columns]
         if missing:
             raise TapeError([Problem(f"tape.columns.{name}", "is missing; every loan needs it") for name in missing])
-        return cls(columns=Columns(**columns), schedules=schedules, rate_schedules=rate_schedules)
+        return cls(
+            columns=Columns(**columns), schedules=schedules, rate_schedules=rate_schedules, cashflows=cashflow_tables
+        )
 
     @classmethod
     def from_loans(
         cls,
-        loans: list[Loan],
+        loans: Sequence[AnyLoan],
         *,
         schedules: dict[str, Schedule] | None = None,
         rate_schedules: dict[str, RateSchedule] | None = None,
+        cashflows: dict[str, CashflowTable] | None = None,
     ) -> "Tape":
-        """A tape from Loan Structs, with the schedules and step rates that they name."""
-        return cls(loans=list(loans), schedules=schedules, rate_schedules=rate_schedules)
+        """A tape from Structs of loans and other assets, with the schedules, steps and cashflows that they name."""
+        return cls(loans=list(loans), schedules=schedules, rate_schedules=rate_schedules, cashflows=cashflows)
 
     def __len__(self) -> int:
         if self.loans is not None:
@@ -140,15 +186,20 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def shared(self) -> Shared:
         """What the loans name."""
-        return Shared(self.schedules, self.rate_schedules)
+        return Shared(self.schedules, self.rate_schedules, self.cashflows)
 
 
-def loan_columns(loans: list[Loan]) -> dict[str, Any]:
-    """The columns of Loan Structs; those of the contract are none where no loan has any."""
-    plain = all(contract_terms(loan) == NO_TERMS for loan in loans)
+def loan_columns(loans: Sequence[AnyLoan]) -> dict[str, Any]:
+    """The columns of Structs of loans and other assets; those beyond the plain ones are none where no loan has any."""
     columns: dict[str, Any] = dict.fromkeys(COLUMN_NAMES)
-    for name in PLAIN_COLUMNS if plain else COLUMN_NAMES:
-        columns[name] = [getattr(loan, name) for loan in loans]
+    if all(type(loan) is Loan for loan in loans):
+        plain = all(contract_terms(loan) == NO_TERMS for loan in loans)
+        for name in PLAIN_COLUMNS if plain else LOAN_COLUMNS:
+            columns[name] = [getattr(loan, name) for loan in loans]
+        return columns
+    for name in COLUMN_NAMES:
+        columns[name] = [getattr(loan, name, DEFAULTS[name]) for loan in loans]
+    columns["type"] = [loan.__struct_config__.tag for loan in loans]
     return columns
 
 

@@ -10,7 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import _core
-from engine.contracts import INF, Contracts
+from engine.annuity import annuity
+from engine.asset_terms import asset_rows, drawn_of, operations
+from engine.checks import INF
+from engine.contracts import Contracts
 from engine.loans import AMORTIZATIONS, ROUNDING_DIRECTIONS
 
 if TYPE_CHECKING:
@@ -25,10 +28,11 @@ MAX_GRADUATIONS = 30
 class Walks(msgspec.Struct, frozen=True, kw_only=True):
     """Programs, schedules and payments of a tape's stepped loans.
 
-    month, op, value: operations of all programs back to back, each program ended by an operation in no month.
-    program, schedule: float64 (loans,), where a loan's operations and its schedule's shares begin, the schedule -1 for
-    none. shares: of the balance at the cut-off, schedules back to back. payment: float64 (loans,), NaN where it follows
-    from the balance. phase: int64 (loans,), equal for loans that reset in the same months.
+    month, op, value: operations of all programs back to back, each program ended by an operation in no month. program,
+    schedule: float64 (loans,), where a loan's operations and its schedule's shares begin, the schedule -1 for none.
+    shares, drawn: what is left and what is drawn by month, of the balance at the cut-off, back to back. payment:
+    float64 (loans,), NaN where it follows from the balance. assets: whether any is no term loan. phase: int64 (loans,),
+    equal for loans that reset in the same months.
     """
 
     month: Floats
@@ -36,26 +40,30 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
     value: Floats
     program: Floats
     shares: Floats
+    drawn: Floats
     schedule: Floats
     payment: Floats
     steady: Floats
+    assets: bool
     phase: NDArray[np.int32]
 
 
 def walks_of(loans: "LoanArrays", terms: Contracts) -> Walks:
     """The programs, schedules and payments of a tape with contracts."""
     month, op, value, program = programs(loans, terms)
-    shares, schedule = shares_of(loans, terms)
+    shares, drawn, schedule = shares_of(loans, terms)
     numbers = terms.numbers
     growing = growths_ahead(loans, terms)
+    graduated = growing | (numbers["graduation_rate"] != 0)
     kept = (terms.index >= 0) | (terms.steps >= 0)
     kept &= numbers["recast_frequency"] >= 0
     every, start = numbers["reset_frequency"], numbers["first_reset"]
     phase = np.where(terms.index >= 0, 1200 * np.minimum(every, 12) + np.maximum(start, 0) % every, 0)
     return Walks(
-        month=month, op=op, value=value, program=program, shares=shares, schedule=schedule,
+        month=month, op=op, value=value, program=program, shares=shares, drawn=drawn, schedule=schedule,
+        assets=terms.assets is not None,
         payment=graduated_payment(loans, terms, growing),
-        steady=np.where(kept | np.isfinite(numbers["payment_cap"]) | growing, 0.0, 1.0), phase=phase.astype(np.int32),
+        steady=np.where(kept | np.isfinite(numbers["payment_cap"]) | graduated, 0.0, 1.0), phase=phase.astype(np.int32),
     )  # fmt: skip
 
 
@@ -90,22 +98,19 @@ def graduated_payment(loans: "LoanArrays", terms: Contracts, growing: NDArray[np
     return payment
 
 
-def annuity(r: Floats, start: Floats, stop: Floats) -> Floats:
-    """Present value of one unit a month in the months after `start`, up to `stop`."""
-    growth = np.log1p(r)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        worth = np.exp(-start * growth) * -np.expm1(-(stop - start) * growth) / r
-    return np.where(r < 1e-18, stop - start, worth)
+def shares_of(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, Floats, Floats]:
+    """The schedules back to back as shares of the cut-off balance, one copy for each age at which loans enter.
 
-
-def shares_of(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, Floats]:
-    """The schedules back to back as shares of the cut-off balance, one copy for each age at which loans enter."""
+    Then what is drawn in each month, which only given cashflows say, and where each loan's begin.
+    """
     if not terms.schedules:
-        return np.zeros(1), np.broadcast_to(np.float64(-1), (len(loans),))
+        return np.zeros(1), np.zeros(1), np.broadcast_to(np.float64(-1), (len(loans),))
     by_age = np.array([each.by == "age" for each in terms.schedules])
     entered = np.where(by_age[terms.schedule] & (terms.schedule >= 0), loans.age, 0)
     keys, which = np.unique(terms.schedule.astype(np.int64) * 4096 + entered, return_inverse=True)
+    tables = () if terms.assets is None else terms.assets.tables
     parts: list[Floats] = []
+    draws: list[Floats] = []
     begins = np.full(len(keys), -1.0)
     length = 0
     longest = int(loans.term.max()) + 1
@@ -117,9 +122,14 @@ def shares_of(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, Floats]:
         shares = np.zeros(longest + 1)
         shares[: len(balances)] = balances / balances[0] if balances[0] > 0 else 0.0
         parts.append(shares)
+        drawn = np.zeros(longest + 1)
+        if schedule >= len(terms.schedules) - len(tables):
+            given = drawn_of(tables[schedule - len(terms.schedules)])[:longest]
+            drawn[: len(given)] = given
+        draws.append(drawn)
         begins[i] = length
         length += len(shares)
-    return np.concatenate(parts), begins[which].reshape(len(loans))
+    return np.concatenate(parts), np.concatenate(draws), begins[which].reshape(len(loans))
 
 
 def programs(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, NDArray[np.int32], Floats, Floats]:
@@ -146,6 +156,8 @@ def programs(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, NDArray[np.
         anniversary = 12.0 * year - loans.age.astype(np.float64)
         add((years >= year) & (anniversary > 0), anniversary, "grow", numbers["graduation_rate"])
         add((years == year) & (anniversary > 0) & np.isnan(loans.payment), anniversary, "level")
+    if terms.assets is not None:
+        operations(loans, terms.assets, add)
     return joined(entries, len(loans))
 
 
@@ -232,10 +244,21 @@ def next_multiple(every: Floats, age: NDArray[np.int32]) -> Floats:
     return np.where(some, period - age % period, INF)
 
 
-def placed(rows: dict[str, Floats], order: Integers, place: Integers, lanes: int) -> Floats:
+def assets_placed(
+    loans: "LoanArrays", terms: Contracts, part: slice, order: Integers, place: Integers, lanes: int
+) -> Floats:
+    """The rows of a slice's assets in their lanes, float64 (rows, lanes), without lanes where all are term loans."""
+    if terms.assets is None or not terms.assets.kind[part].any():
+        return np.zeros((len(_core.ASSET_NAMES), 0))
+    return placed(asset_rows(loans, terms.assets, part), order, place, lanes, _core.ASSET_NAMES)
+
+
+def placed(
+    rows: dict[str, Floats], order: Integers, place: Integers, lanes: int, names: tuple[str, ...] = _core.STEPPED_NAMES
+) -> Floats:
     """The rows in their lanes, float64 (rows, lanes), lane place[j] for loan order[j]; the other lanes owe nothing."""
-    out = np.zeros((len(_core.STEPPED_NAMES), lanes))
-    for row, name in enumerate(_core.STEPPED_NAMES):
+    out = np.zeros((len(names), lanes))
+    for row, name in enumerate(names):
         column = rows[name]
         if name == "balance" or column.strides != (0,):
             out[row] = EMPTY.get(name, 0.0)

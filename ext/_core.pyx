@@ -38,7 +38,7 @@ cdef enum:
     BALANCE, INTEREST, SCHEDULED_PRINCIPAL, PREPAYMENT, DEFAULT, RECOVERY, LOSS, SERVICING_FEE, NET_INTEREST
     PRINCIPAL, CASHFLOW, FORECLOSURE, EXPECTED_INTEREST, LOST_INTEREST, EXPECTED_PRINCIPAL, ADVANCED_INTEREST
     ADVANCED_PRINCIPAL, LIQUIDATION, MORTGAGE_INSURANCE, RECOUPED_ADVANCES, DELINQUENT_30
-    DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, N_FIELDS
+    DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, DRAW, OTHER_INCOME, SHORTFALL, N_FIELDS
 
 LANES_A_VECTOR = LANES
 VECTOR_ROWS = 7
@@ -48,6 +48,7 @@ FIELD_ORDER = (
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest",
     "expected_principal", "advanced_interest", "advanced_principal", "liquidation",
     "mortgage_insurance", "recouped_advances", "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
+    "draw", "other_income", "shortfall",
 )
 
 cdef enum:
@@ -99,6 +100,9 @@ cdef packed struct Rules:
     long advance_months
     double advance_share
     double minimum
+    # The share of leases' residuals that is realised; whether the loans were in default at the cut-off.
+    double residual_share
+    int defaulted
 
 RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prepayment_at", "i8"),
                   ("default_at", "i8"), ("prepayment_stride", "i8"), ("default_stride", "i8"),
@@ -107,7 +111,8 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prep
                   ("by_liquidation", "i4"), ("insured", "i4"), ("recoups", "i4"), ("late", "i4"), ("roll_at", "i8"),
                   ("stages_at", "i8"),
                   ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"),
-                  ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8")])
+                  ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8"),
+                  ("residual_share", "f8"), ("defaulted", "i4")])
 
 include "prepare.pxi"
 include "walked.pxi"
@@ -116,6 +121,7 @@ include "emit.pxi"
 include "loss.pxi"
 include "delinquent.pxi"
 include "table.pxi"
+include "assets.pxi"
 
 
 cdef simd_void add(double *out, const double *x, long n) noexcept nogil:
@@ -148,6 +154,7 @@ cdef struct Work:
     double *capped
     double *lanes
     double *dues
+    double *flows
     Behaviour b
     double *scratch
     double *rows
@@ -156,7 +163,7 @@ cdef struct Work:
 
 
 cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil:
-    cdef long n = months + 2, parts = 4 + 6 + 2 + N_FIELDS + (2 * LANES if lanes else 0)
+    cdef long n = months + 2, parts = 4 + 6 + 2 + N_FIELDS + (2 * LANES if lanes else 0) + FLOWS * (LANES if lanes else 1)
     cdef double *p
     w.memory = <double *>calloc(parts * n + LANES * RING * (max_lag + 1), sizeof(double))
     if w.memory == NULL:
@@ -169,7 +176,8 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     w.rows = p + 12 * n
     w.lanes = w.rows + N_FIELDS * n
     w.dues = w.lanes + LANES * n
-    w.ring = w.lanes + (2 * LANES * n if lanes else 0)
+    w.flows = w.lanes + (2 * LANES * n if lanes else 0)
+    w.ring = w.flows + FLOWS * n * (LANES if lanes else 1)
     return 1
 
 
@@ -186,7 +194,7 @@ cdef void run_losses(const Rules *now, const Source *source, const double *rates
         add_losses(now, rates, balance, balance, 0, 0, months, l)
         return
     for v in range(vectors):
-        lanes_of(source, v, months, l.lanes, l.dues, l.n, scratch)
+        lanes_of(source, v, months, l.lanes, l.dues, NULL, l.n, scratch)
         for i in range(LANES):
             lane = v * LANES + i
             interest = l.dues + i * l.n
@@ -218,13 +226,14 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
     cdef Contract c
     cdef double *row[N_FIELDS]
     cdef long r, s, f, n = months + 2, k, group, m, g, sets, max_lag = rules["lag"].max()
-    cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
+    cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef const Rules *now
     cdef const Rules *before
     memset(&tables, 0, sizeof(Tables))
     if walked is not None:
         tables = walked.tables()
+        with_flows = tables.run.asset != NULL
     if not allocate(&w, months, max_lag, False):
         raise MemoryError("no room for a projection's working arrays")
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
@@ -242,9 +251,11 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                 if g > 0:
                     source.stepped.index = tables.index + g * tables.set_size
                 memset(w.balance, 0, 4 * n * sizeof(double))
+                memset(w.flows, 0, FLOWS * n * sizeof(double))
                 sums(&source, m, 0, 0, w.balance, w.interest if with_rate else NULL,
-                     w.fees if with_fee else NULL, NULL, NULL)
+                     w.fees if with_fee else NULL, NULL, NULL, w.flows if with_flows else NULL, n)
                 c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
+                c.flows, c.stride = w.flows if with_flows else NULL, n
                 c.losses, c.rates = &l, &rates[0]
                 w.b.late = l.late
                 before = NULL
@@ -261,7 +272,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                             before == NULL or before.general or before.lag != now.lag
                             or before.severity != now.severity):
                         memset(w.capped, 0, n * sizeof(double))
-                        sums(&source, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring)
+                        sums(&source, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring, NULL, 0)
                         before = now
                     behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, 1, w.b)
                     emit(now, c, w.b, m, w.scratch, row)
@@ -287,12 +298,13 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     cdef Contract c
     cdef double *row[N_FIELDS]
     cdef long r, s, f, v, i, lane, n = months + 2, k, at, m, max_lag = rules["lag"].max()
-    cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE]
+    cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef const Rules *now
     memset(&tables, 0, sizeof(Tables))
     if walked is not None:
         tables = walked.tables()
+        with_flows = tables.run.asset != NULL
     if not allocate(&w, months, max_lag, True):
         raise MemoryError("no room for a projection's working arrays")
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
@@ -311,7 +323,9 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                 w.b.late = l.late
                 behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, 1, w.b)
                 for v in range(runs[r, RUN_VECTORS]):
-                    lanes_of(&source, v, m, w.lanes, w.dues, n, w.balance)
+                    if with_flows:
+                        memset(w.flows, 0, LANES * FLOWS * n * sizeof(double))
+                    lanes_of(&source, v, m, w.lanes, w.dues, w.flows if with_flows else NULL, n, w.balance)
                     for i in range(LANES):
                         lane = v * LANES + i
                         at = loan_at[runs[r, RUN_LANE] + lane]
@@ -324,6 +338,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                             scale(w.interest, c.balance, source.plain.rate[lane], m + 1)
                         if with_fee:
                             scale(w.fees, c.balance, lane_fee(&source, lane), m + 1)
+                        c.flows, c.stride = w.flows + i * FLOWS * n if with_flows else NULL, n
                         c.losses, c.rates = &l, &rates[0]
                         if now.general:
                             begin_losses(now, &rates[0], &l)

@@ -18,6 +18,9 @@ cdef struct Contract:
     # of rules that are general (ext/loss.pxi): the losses, and the rates of all curves
     Losses *losses
     const double *rates
+    # what assets add (ext/assets.pxi), FLOWS rows `stride` apart, or NULL
+    const double *flows
+    long stride
 
 
 cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, double *scratch,
@@ -31,6 +34,9 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
         emit_late(rules, c, b, months, scratch, scratch + months + 1, row)
     else:
         emit_paths(rules, c, b, months, scratch, scratch + months + 1, row)
+    emit_assets(rules, c, b, months, row)
+    if rules.defaulted:
+        emit_defaulted(rules, c, months, row)
     if row[NET_INTEREST] != NULL:
         for t in range(months):
             row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
@@ -39,7 +45,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
             row[PRINCIPAL][t] = row[SCHEDULED_PRINCIPAL][t] + row[PREPAYMENT][t] + row[RECOVERY][t]
     if row[CASHFLOW] != NULL:
         for t in range(months):
-            row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t]
+            row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t] + (row[OTHER_INCOME][t] - row[DRAW][t])
 
 
 cdef simd_void emit_paths(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,

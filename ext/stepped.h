@@ -38,9 +38,22 @@ enum {
 };
 
 /* Operations of a program: (month, operation, value), in order; the last is OP_END. */
-enum { OP_RATE, OP_AMORTIZE, OP_HOLD, OP_RESUME, OP_GROW, OP_LEVEL, OP_END };
-/* The value of OP_HOLD: what becomes of the interest of a payment holiday. */
-enum { HOLD_NONE, HOLD_CAPITALIZED, HOLD_FORGIVEN, HOLD_PAID };
+enum { OP_RATE, OP_AMORTIZE, OP_HOLD, OP_BASE, OP_RESUME, OP_CLOSE, OP_FIRST, OP_GROW, OP_LEVEL, OP_END };
+/* The value of OP_HOLD: what becomes of the interest of months without a payment. Accrued interest is simple: it is
+ * added to the balance and bears none itself until payments resume. */
+enum { HOLD_NONE, HOLD_CAPITALIZED, HOLD_FORGIVEN, HOLD_PAID, HOLD_ACCRUED };
+
+/* Rows of what is no term loan, beside those above; engine/walks.py names them in this order. REVOLVES: OPEN while money
+ * is drawn, REPAYING while the balance falls by its payment rate, else the payment says. Draws: DRAW_RATE of the balance,
+ * or as much as fills it up to TARGET, within CREDIT. INTERCHANGE: income, of draws; CHARGE: of the balance, a month.
+ * DISCOUNT, DILUTION: interest and shortfall, of the principal repaid. RESIDUAL: part of the last payment. */
+enum {
+    ASSET_REVOLVES, ASSET_PAY_RATE, ASSET_DRAW_RATE, ASSET_TARGET, ASSET_CREDIT, ASSET_INTERCHANGE, ASSET_CHARGE,
+    ASSET_DISCOUNT, ASSET_DILUTION, ASSET_RESIDUAL, ASSET_ROWS
+};
+enum { REVOLVES_NOT, OPEN, REPAYING };
+/* What such assets add to the sums, by month: money drawn, other income, principal that falls short, and residuals due. */
+enum { FLOW_DRAW, FLOW_INCOME, FLOW_SHORTFALL, FLOW_RESIDUAL, FLOWS };
 
 typedef struct {
     /* IN rows of STEPPED_ROWS, each of `vectors` x LANES doubles, `stride` apart */
@@ -53,6 +66,9 @@ typedef struct {
     const double *schedules;
     const double *op_month, *op_value;
     const int *op;
+    /* IN rows of ASSET_ROWS as `rows`, NULL where all are term loans; shares drawn by month, beside schedules */
+    const double *asset;
+    const double *drawn;
 } stepped_run;
 
 typedef struct {
@@ -60,12 +76,14 @@ typedef struct {
     vec a[STEPPED], r[STEPPED], payment[STEPPED], compound[STEPPED], fee[STEPPED], limit[STEPPED], scheduled[STEPPED];
     vec rate[STEPPED], contract[STEPPED]; /* the annual rate, and the payment when nothing holds it back */
     vec interest_only[STEPPED], hold[STEPPED], unset[STEPPED], steady[STEPPED], computed[STEPPED];
+    vec revolves[STEPPED], principal[STEPPED]; /* see ASSET_REVOLVES; what bears simple interest */
     vec next_reset[STEPPED], next_recast[STEPPED], next_full[STEPPED], refresh[STEPPED], program[STEPPED];
     double due[STEPPED];
 } walk;
 
 #define INLINE static inline __attribute__((always_inline))
 #define ROW(NAME) (((const vec *)(run->rows + (NAME) * run->stride))[first + i])
+#define ASSET(NAME) (((const vec *)(run->asset + (NAME) * run->stride))[first + i])
 
 INLINE int any(mask m) {
     long long x = 0;
@@ -147,8 +165,14 @@ INLINE int operate(const stepped_run *run, walk *w, long first, long i, int j, d
         switch (run->op[at]) {
         case OP_RATE: w->rate[i][j] = value; *follows = ROW(ROW_RECAST_ON_RESET)[j] > 0; break;
         case OP_AMORTIZE: w->interest_only[i][j] = 0; full |= computed; break;
-        case OP_HOLD: w->hold[i][j] = value; break;
+        case OP_HOLD:
+            if (value == HOLD_ACCRUED && w->hold[i][j] != HOLD_ACCRUED) w->principal[i][j] = w->a[i][j];
+            w->hold[i][j] = value;
+            break;
+        case OP_BASE: w->principal[i][j] = w->a[i][j] * value; break;
         case OP_RESUME: w->hold[i][j] = HOLD_NONE; full |= computed; break;
+        case OP_CLOSE: w->revolves[i][j] = value; full |= value == REVOLVES_NOT; break;
+        case OP_FIRST: w->contract[i][j] = w->a[i][j] * value; w->computed[i][j] = full = 0; break;
         case OP_GROW: w->contract[i][j] *= 1 + value; break;
         case OP_LEVEL: w->steady[i][j] = 1; full = 1; break;
         }
@@ -167,13 +191,16 @@ INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s
     w->payment[i] = w->contract[i];
     if (any(waits)) {
         vec compound = choose(w->interest_only[i] > 0.0, zero, w->compound[i]);
-        w->compound[i] = choose(hold == (double)HOLD_CAPITALIZED, one, choose(held, zero, compound));
-        w->r[i] = choose(hold == (double)HOLD_FORGIVEN, zero, w->r[i]);
+        mask accrues = hold == (double)HOLD_ACCRUED;
+        w->compound[i] = choose((hold == (double)HOLD_CAPITALIZED) | accrues, one, choose(held, zero, compound));
+        vec simple = w->r[i] * w->principal[i] / choose(w->a[i] > 0.0, w->a[i], one);
+        w->r[i] = choose(accrues, simple, choose(hold == (double)HOLD_FORGIVEN, zero, w->r[i]));
         w->payment[i] = choose(waits, zero, w->payment[i]);
     }
     if (any(ends)) {
         w->payment[i] = choose(ends, zero + ALL_DUE, w->payment[i]);
         w->scheduled[i] = choose(ends, zero - 1.0, w->scheduled[i]);
+        w->revolves[i] = choose(ends, zero, w->revolves[i]);
         w->limit[i] = choose(ends, never, w->limit[i]);
         w->next_reset[i] = choose(ends, never, w->next_reset[i]);
         w->next_recast[i] = choose(ends, never, w->next_recast[i]);
@@ -186,6 +213,8 @@ INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s
 INLINE double next_due(const stepped_run *run, const walk *w, long first, long i, double s) {
     const vec last = ROW(ROW_LAST);
     vec due = at_most(at_most(w->next_reset[i], w->next_recast[i]), at_most(w->next_full[i], w->refresh[i]));
+    mask accrues = w->hold[i] == (double)HOLD_ACCRUED; /* their interest is another share of the balance each month */
+    due = choose(accrues, at_most(due, (vec){0} + (s + 1.0)), due);
     due = at_most(at_most(due, w->next_op[i]), choose(last > s, last, (vec){0} + INFINITY));
     due = at_most(due, __builtin_shuffle(due, (mask){4, 5, 6, 7, 0, 1, 2, 3}));
     due = at_most(due, __builtin_shuffle(due, (mask){2, 3, 0, 1, 6, 7, 4, 5}));
@@ -248,6 +277,8 @@ INLINE void begin(const stepped_run *run, walk *w, long first, long i) {
     w->refresh[i] = zero + INFINITY;
     w->program[i] = ROW(ROW_PROGRAM);
     for (int j = 0; j < LANES; j++) w->next_op[i][j] = run->op_month[(long)w->program[i][j]];
+    w->revolves[i] = run->asset ? ASSET(ASSET_REVOLVES) : zero;
+    w->principal[i] = zero;
     w->due[i] = 0;
 }
 
@@ -258,13 +289,35 @@ INLINE vec on_schedule(const stepped_run *run, const walk *w, long first, long i
     return next;
 }
 
+/* What is no term loan does in month t after s: OUT flow[FLOWS]. Returns the balance after it, from `next`, what a term
+ * loan would owe; adds discounts earned to *accrued. */
+INLINE vec asset_month(const stepped_run *run, const walk *w, long first, long i, double s, long t, vec next,
+                       vec *accrued, vec *flow) {
+    const vec zero = {0}, a = w->a[i], state = w->revolves[i];
+    vec left = a - ASSET(ASSET_PAY_RATE) * a;
+    vec drawn = at_least(at_least(ASSET(ASSET_DRAW_RATE) * a, ASSET(ASSET_TARGET) - left), zero);
+    drawn = at_most(drawn, at_least(ASSET(ASSET_CREDIT) - left, zero));
+    drawn = choose(state == (double)OPEN, drawn, zero);
+    next = at_least(choose(state > 0.0, left + drawn, next), zero);
+    for (int j = 0; j < LANES; j++)
+        if (w->scheduled[i][j] >= 0) drawn[j] += ROW(ROW_BALANCE)[j] * run->drawn[(long)w->scheduled[i][j] + t];
+    vec paid = at_least(a - next + drawn, zero);
+    *accrued += ASSET(ASSET_DISCOUNT) * paid;
+    flow[FLOW_DRAW] = drawn;
+    flow[FLOW_INCOME] = ASSET(ASSET_INTERCHANGE) * drawn + ASSET(ASSET_CHARGE) * a;
+    flow[FLOW_SHORTFALL] = ASSET(ASSET_DILUTION) * paid;
+    flow[FLOW_RESIDUAL] = choose(ROW(ROW_LAST) == s, at_most(ASSET(ASSET_RESIDUAL), a), zero);
+    return next;
+}
+
 /* One block: adds sums of a(t), i(t) and fee a(t) to balance, interest and fees [0 .. months] (interest[t - 1] is due in
  * month t), and the capped loss min(severity a(t), a(t + lag)) to capped[t + lag + 1]. lanes, dues: OUT the balances
- * and the interest of a single vector lane by lane, rows `stride` apart, or NULL. ring: STEPPED x (lag + 1) vectors. */
+ * and the interest of a single vector lane by lane, rows `stride` apart, or NULL. flows: FLOWS rows of what assets add,
+ * `stride` apart, or NULL; with lanes, FLOWS rows for each. ring: STEPPED x (lag + 1) vectors. */
 INLINE void stepped_block(const stepped_run *run, long first, long vectors, long months, int with_limit,
-                          int with_schedule, int with_loss, double severity, long lag, double *balance,
+                          int with_schedule, int with_asset, int with_loss, double severity, long lag, double *balance,
                           double *interest, double *fees, double *capped, double *ring, double *lanes, double *dues,
-                          long stride) {
+                          double *flows, long stride) {
     walk state, *w = &state;
     vec *past = (vec *)ring;
     double due = 0;
@@ -281,7 +334,7 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
     if (lanes)
         for (int j = 0; j < LANES; j++) lanes[j * stride] = w->a[0][j];
     for (long t = 1; t <= months; t++) {
-        vec sum_rate = {0}, sum_loss = {0};
+        vec sum_rate = {0}, sum_loss = {0}, flow[FLOWS], sum_flow[FLOWS] = {{0}};
         sum = sum_fee = (vec){0};
         const double s = (double)(t - 1);
         if (due <= s) {
@@ -312,6 +365,10 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
                 }
             }
             if (with_schedule) next = on_schedule(run, w, first, i, next, t);
+            if (with_asset) {
+                next = asset_month(run, w, first, i, s, t, next, &accrued, flow);
+                for (int f = 0; f < FLOWS; f++) sum_flow[f] += flow[f];
+            }
             w->a[i] = (vec)((mask)next & (next > 0.0));
             sum_rate += accrued;
             sum += w->a[i];
@@ -320,8 +377,12 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
                 for (int j = 0; j < LANES; j++) {
                     lanes[j * stride + t] = w->a[i][j];
                     dues[j * stride + t - 1] = accrued[j];
+                    if (with_asset && flows)
+                        for (int f = 0; f < FLOWS; f++) flows[(j * FLOWS + f) * stride + t] = flow[f][j];
                 }
         }
+        if (with_asset && flows && !lanes)
+            for (int f = 0; f < FLOWS; f++) flows[f * stride + t] += fold(&sum_flow[f]);
         balance[t] += fold(&sum);
         if (interest) interest[t - 1] += fold(&sum_rate);
         if (fees) fees[t] += fold(&sum_fee);
@@ -344,28 +405,44 @@ INLINE int needs_schedule(const stepped_run *run, long first, long vectors) {
     return 0;
 }
 
-/* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees or capped may be NULL. Blocks without
- * limits and schedules have a loop of their own. */
+INLINE int needs_asset(const stepped_run *run, long first, long vectors) {
+    if (!run->asset) return 0;
+    for (long row = 0; row < ASSET_ROWS; row++)
+        for (long k = 0; k < vectors * LANES; k++)
+            if (run->asset[row * run->stride + first * LANES + k] != 0) return 1;
+    return run->drawn && needs_schedule(run, first, vectors);
+}
+
+/* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees, capped or flows may be NULL. flows:
+ * FLOWS rows, `stride` apart. Blocks without limits, schedules and assets have a loop of their own. */
 SIMD static void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
-                              double *interest, double *fees, double *capped, double *ring) {
+                              double *interest, double *fees, double *capped, double *ring, double *flows,
+                              long stride) {
+    const int asset = run->asset != NULL;
     for (long first = 0; first < run->vectors; first += STEPPED) {
         long left = run->vectors - first, width = left < STEPPED ? left : STEPPED;
-        const int rare = needs_limit(run, first, width) || needs_schedule(run, first, width);
+        const int rare = needs_limit(run, first, width) || needs_schedule(run, first, width) ||
+                         needs_asset(run, first, width);
         if (capped)
-            stepped_block(run, first, width, months, 1, 1, 1, severity, lag, balance, interest, fees, capped, ring,
-                          NULL, NULL, 0);
+            stepped_block(run, first, width, months, 1, 1, asset, 1, severity, lag, balance, interest, fees, capped,
+                          ring, NULL, NULL, flows, stride);
         else if (rare)
-            stepped_block(run, first, width, months, 1, 1, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL, NULL, 0);
+            stepped_block(run, first, width, months, 1, 1, asset, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+                          NULL, flows, stride);
         else if (width == STEPPED)
-            stepped_block(run, first, STEPPED, months, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL, NULL, 0);
+            stepped_block(run, first, STEPPED, months, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+                          NULL, NULL, 0);
         else
-            stepped_block(run, first, width, months, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL, NULL, 0);
+            stepped_block(run, first, width, months, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+                          NULL, NULL, 0);
     }
 }
 
-/* Balances and interest due of one vector of eight loans, lane by lane: OUT rows [LANES][stride], each [0 .. months]. */
+/* Balances and interest due of one vector of eight loans, lane by lane: OUT rows [LANES][stride], each [0 .. months].
+ * flows: [LANES][FLOWS][stride], zeroed by the caller, or NULL. */
 SIMD static void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues,
-                               long stride, double *scratch) {
-    stepped_block(run, vector, 1, months, 1, 1, 0, 0, 0, scratch, NULL, NULL, NULL, NULL, lanes, dues, stride);
+                               double *flows, long stride, double *scratch) {
+    stepped_block(run, vector, 1, months, 1, 1, run->asset != NULL, 0, 0, 0, scratch, NULL, NULL, NULL, NULL, lanes,
+                  dues, flows, stride);
 }
 #endif

@@ -12,11 +12,12 @@ cdef enum:
 
 
 def contract_rows(const double[:, ::1] loans, Walked walked, const long[:, ::1] runs, const double[::1] severity,
-                  const long[::1] lag, bint with_rate, bint with_fee, long months, double[:, :, :, ::1] out):
+                  const long[::1] lag, bint with_rate, bint with_fee, bint with_flows, long months,
+                  double[:, :, :, ::1] out):
     """Fills OUT `out` (runs, sets, kinds, months + 2): each run's sums from month 0 to its last flow, zero after.
 
     sets: of index values; a run that reads none fills the first. kinds: balance, interest and fees where asked for, then
-    the capped loss of each pair of severity and lag. The rest as project_sums. Raises MemoryError.
+    the capped loss of each pair of severity and lag, then what assets add (ext/assets.pxi). The rest as project_sums. Raises MemoryError.
     """
     cdef Source source
     cdef Tables tables
@@ -42,9 +43,10 @@ def contract_rows(const double[:, ::1] loans, Walked walked, const long[:, ::1] 
                     source.stepped.index = tables.index + g * tables.set_size
                 row = &out[r, g, 0, 0]
                 sums(&source, m, 0, 0, row, row + n if with_rate else NULL,
-                     row + (1 + with_rate) * n if with_fee else NULL, NULL, NULL)
+                     row + (1 + with_rate) * n if with_fee else NULL, NULL, NULL,
+                     row + (first + lag.shape[0]) * n if with_flows else NULL, n)
                 for p in range(lag.shape[0]):
-                    sums(&source, m, severity[p], lag[p], scratch, NULL, NULL, row + (first + p) * n, ring)
+                    sums(&source, m, severity[p], lag[p], scratch, NULL, NULL, row + (first + p) * n, ring, NULL, 0)
         free(ring)
 
 
@@ -57,14 +59,15 @@ def add_rows(double[:, :, :, ::1] out, const long[::1] ids, const double[:, :, :
 
 
 def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const long[::1] order, const long[::1] set_of,
-               const int[:, ::1] pair, bint with_rate, bint with_fee, const double[::1] rates, rules,
+               const int[:, ::1] pair, bint with_rate, bint with_fee, long flows_at, const double[::1] rates, rules,
                const int[::1] needed, const int[::1] slot, long months, long periods, long first_out,
                double[:, :, :, ::1] out):
     """Adds the fields of the runs `order` under some scenarios to OUT `out` (fields, scenarios, groups, periods).
 
     rows: (runs, sets, kinds, months + 2) of contract_rows. keys: (runs, 6) set, age, term, output row, walk, months to
     the last flow. set_of: (scenarios,) set of index values. pair: (scenarios, sets of assumptions) the pair of severity
-    and lag whose capped loss the rules read, -1 for none. first_out: output row of out[:, :, 0]. The rest as
+    and lag whose capped loss the rules read, -1 for none. flows_at: the kind where what assets add begins, -1 for
+    none. first_out: output row of out[:, :, 0]. The rest as
     project_sums; rules whose losses need the loans are not for here. Raises MemoryError.
     """
     cdef const Rules[:, ::1] rule = rules
@@ -99,6 +102,7 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
                     c.balance = row
                     c.interest = row + n if with_rate else w.interest
                     c.fees = row + (1 + with_rate) * n if with_fee else w.fees
+                    c.flows, c.stride = row + flows_at * n if flows_at >= 0 else NULL, n
                     c.capped = row + (first + pair[s, k]) * n if pair[s, k] >= 0 else w.capped
                     if now.general:
                         begin_losses(now, &rates[0], &l)

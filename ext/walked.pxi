@@ -12,12 +12,21 @@ cdef extern from "stepped.h" nogil:
         const double *op_month
         const double *op_value
         const int *op
+        const double *asset
+        const double *drawn
     void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
-                      double *interest, double *fees, double *capped, double *ring) noexcept
-    void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues, long stride,
-                       double *scratch) noexcept
+                      double *interest, double *fees, double *capped, double *ring, double *flows,
+                      long stride) noexcept
+    void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues, double *flows,
+                       long stride, double *scratch) noexcept
     enum: ROW_FEE
     enum: STEPPED_ROWS
+    enum: ASSET_ROWS
+    enum: FLOW_DRAW
+    enum: FLOW_INCOME
+    enum: FLOW_SHORTFALL
+    enum: FLOW_RESIDUAL
+    enum: FLOWS
     enum: STEPPED
 
 # In the order of the enums of stepped.h.
@@ -27,8 +36,13 @@ STEPPED_NAMES = (
     "life_floor", "rounding", "up", "down", "recast_on_reset", "next_recast", "recast_every", "next_full", "full_every",
     "payment_cap", "limit", "schedule", "program",
 )
-OPERATIONS = ("rate", "amortize", "hold", "resume", "grow", "level", "end")
+OPERATIONS = ("rate", "amortize", "hold", "base", "resume", "close", "first", "grow", "level", "end")
+ASSET_NAMES = (
+    "revolves", "pay_rate", "draw_rate", "target", "credit", "interchange", "charge", "discount", "dilution", "residual",
+)
+FLOW_KINDS = FLOWS
 assert len(STEPPED_NAMES) == STEPPED_ROWS
+assert len(ASSET_NAMES) == ASSET_ROWS
 
 # How a run is walked: column RUN_WALK.
 cdef enum:
@@ -43,10 +57,13 @@ cdef struct Source:
 
 
 cdef void sums(const Source *run, long months, double severity, long lag, double *balance, double *interest,
-               double *fees, double *capped, double *ring) noexcept nogil:
-    """OUT the contract sums of a run, zeroed by the caller; as contract_sums of contract.h."""
+               double *fees, double *capped, double *ring, double *flows, long stride) noexcept nogil:
+    """OUT the contract sums of a run, zeroed by the caller; as contract_sums of contract.h.
+
+    flows: OUT what assets add, FLOWS rows `stride` apart, or NULL.
+    """
     if run.forward:
-        stepped_sums(&run.stepped, months, severity, lag, balance, interest, fees, capped, ring)
+        stepped_sums(&run.stepped, months, severity, lag, balance, interest, fees, capped, ring, flows, stride)
     else:
         contract_sums(&run.plain, months, severity, lag, balance, interest, fees, capped, ring)
 
@@ -63,7 +80,7 @@ cdef struct Tables:
 cdef class Walked:
     """What all stepped runs of a chunk read: rows in lanes, programs, schedules, and index values by set.
 
-    rows: float64 (rows, lanes). index: float64 (sets, indices, months), `past` of them before the cut-off. set_of:
+    rows: float64 (rows, lanes). asset: float64 (rows, lanes) of what is no term loan, or (rows, 0). index: float64 (sets, indices, months), `past` of them before the cut-off. set_of:
     int64 (scenarios,), the set of each.
     """
     cdef const double[:, ::1] rows
@@ -74,10 +91,13 @@ cdef class Walked:
     cdef const double[::1] month
     cdef const double[::1] value
     cdef const int[::1] op
+    cdef const double[:, ::1] asset
+    cdef const double[::1] drawn
 
-    def __init__(self, rows, index, set_of, past, shares, month, op, value):
+    def __init__(self, rows, index, set_of, past, shares, month, op, value, asset, drawn):
         self.rows, self.index, self.set_of, self.past = rows, index, set_of, past
         self.shares, self.month, self.op, self.value = shares, month, op, value
+        self.asset, self.drawn = asset, drawn
 
     cdef Tables tables(self):
         cdef Tables out
@@ -91,6 +111,8 @@ cdef class Walked:
         out.run.op_month = &self.month[0]
         out.run.op_value = &self.value[0]
         out.run.op = &self.op[0]
+        out.run.asset = &self.asset[0, 0] if self.asset.shape[1] else NULL
+        out.run.drawn = &self.drawn[0]
         out.index = &self.index[0, 0, 0]
         out.sets = self.index.shape[0]
         out.set_size = self.index.shape[1] * self.index.shape[2]
@@ -106,16 +128,21 @@ cdef long point(Source *source, const double[:, ::1] loans, const Tables *tables
         return 1
     source.stepped = tables.run
     source.stepped.rows = tables.run.rows + row[RUN_FIRST]
+    if tables.run.asset != NULL:
+        source.stepped.asset = tables.run.asset + row[RUN_FIRST]
     source.stepped.vectors = row[RUN_VECTORS]
     source.stepped.index = tables.index
     return tables.sets if row[RUN_WALK] == WALK_ON_INDEX else 1
 
 
-cdef void lanes_of(const Source *source, long vector, long months, double *lanes, double *dues, long stride,
+cdef void lanes_of(const Source *source, long vector, long months, double *lanes, double *dues, double *flows, long stride,
                    double *scratch) noexcept nogil:
-    """OUT the balances of one vector lane by lane, and the interest due of stepped loans. scratch: months + 1 to spare."""
+    """OUT the balances of one vector lane by lane, and the interest due of stepped loans. scratch: months + 1 to spare.
+
+    flows: OUT what assets add, FLOWS rows a lane, zeroed by the caller, or NULL.
+    """
     if source.forward:
-        stepped_lanes(&source.stepped, vector, months, lanes, dues, stride, scratch)
+        stepped_lanes(&source.stepped, vector, months, lanes, dues, flows, stride, scratch)
     else:
         contract_lanes(&source.plain, vector, months, lanes, stride)
 
