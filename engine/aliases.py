@@ -8,7 +8,8 @@ from engine.tape import COLUMN_NAMES
 
 RATE_COLUMNS = (
     "annual_rate", "servicing_fee", "margin", "first_cap", "first_floor", "periodic_cap", "periodic_floor", "life_cap",
-    "life_floor", "payment_cap", "graduation_rate",
+    "life_floor", "payment_cap", "graduation_rate", "discount", "dilution", "purchase_rate", "utilization",
+    "payment_rate", "interchange_rate", "fee_rate",
 )  # fmt: skip
 
 # Unit in a rate's header -> what to divide by for a decimal. Longer ones come first.
@@ -86,6 +87,31 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "life_cap": ("lifetime_cap", "maximum_rate", "max_rate", "lifetime_rate_cap", "rate_ceiling", "life_ceiling"),
     "life_floor": ("lifetime_floor", "minimum_rate", "min_rate", "rate_floor", "lifetime_rate_floor"),
     "recast_frequency": ("payment_adjustment_frequency", "payment_reset_frequency"),
+    "type": ("asset_type", "asset_class", "contract_type"),
+    "status": ("loan_status", "delinquency_status", "payment_status", "performance_status"),
+    "months_in_status": ("months_in_default", "months_in_foreclosure", "months_since_default"),
+    "residual_value": ("residual", "contract_residual_value", "base_residual_value", "guaranteed_residual_value"),
+    "payment_timing": ("rental_timing", "payment_in_advance_or_arrears", "payment_mode"),
+    "face_value": ("face_amount", "invoice_amount", "receivable_amount", "gross_receivable"),
+    "discount": ("purchase_discount", "discount_rate", "factoring_fee"),
+    "dilution": ("dilution_rate", "dilution_ratio"),
+    "accrued_interest": ("uncapitalized_interest", "accrued_unpaid_interest", "interest_to_be_capitalized"),
+    "school_term": ("months_in_school", "in_school_months", "remaining_school_months"),
+    "grace_term": ("grace_period", "grace_months", "remaining_grace_months"),
+    "school_interest": ("in_school_interest", "interest_in_school"),
+    "deferment_start": ("months_to_deferment", "first_deferred_month"),
+    "deferment_term": ("deferment_months", "deferment_period", "months_of_deferment"),
+    "deferment_interest": ("interest_in_deferment", "deferred_interest"),
+    "graduation_frequency": ("months_between_graduations", "graduation_step"),
+    "draw_term": ("draw_period", "remaining_draw_period", "months_to_end_of_draw"),
+    "credit_limit": ("line_limit", "credit_line", "commitment", "line_amount"),
+    "purchase_rate": ("draw_rate", "monthly_purchase_rate", "spend_rate"),
+    "utilization": ("utilisation", "utilization_rate", "target_utilization"),
+    "payment_rate": ("monthly_payment_rate", "mpr", "principal_payment_rate"),
+    "interchange_rate": ("interchange", "interchange_yield"),
+    "fee_rate": ("fee_yield", "annual_fee_rate", "late_fee_rate"),
+    "cashflows": ("cashflow_table", "cashflow_name", "projected_cashflow"),
+    "behaviour": ("behavior", "behaviour_applied"),
     "neg_am_limit": ("negative_amortization_limit", "neg_am_cap", "maximum_negative_amortization"),
 }  # fmt: skip
 

@@ -17,7 +17,7 @@ from engine.layout_values import one_of
 from engine.layouts.declaration import NOT_PERFORMING
 from engine.loan_arrays import LoanArrays
 from engine.strata import Stratification, by_value, by_width
-from engine.tape import COLUMN_NAMES, Tape
+from engine.tape import COLUMN_NAMES, Tape, loan_columns
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99)
 FENCE = 3.0
@@ -131,11 +131,11 @@ def raw_columns(tape: Tape, arrays: LoanArrays) -> dict[str, NDArray[Any]]:
     """The tape's columns as they were given, one value a loan, blanks as NaN or None; those without any left out."""
     n = len(arrays)
     found: dict[str, NDArray[Any]] = {}
+    stated = loan_columns(tape.loans) if tape.loans is not None else {}
     for name in COLUMN_NAMES:
-        if tape.loans is not None:
-            value: Any = [getattr(loan, name) for loan in tape.loans]
-        else:
-            value = getattr(tape.columns, name)
+        value: Any = stated[name] if tape.loans is not None else getattr(tape.columns, name)
+        if name == "type" and value == "loan":
+            continue
         column = as_column(value, n)
         if column is not None and n:
             found[name] = column

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.aliases import RATE_COLUMNS, rate_divisor
+from engine.asset_terms import CHOICES, PERIODS
 from engine.contracts import NUMBERS, TEXTS
 from engine.errors import MAX_PROBLEMS, TapeFileError
 from engine.tape import COLUMN_NAMES
@@ -19,11 +20,13 @@ if TYPE_CHECKING:
 NEEDED = COLUMN_NAMES[:3]
 WHOLE_COLUMNS = (
     "remaining_term", "original_term", "age", "interest_only_term", "amortization_term",
-    *(name for name, known in NUMBERS.items() if known.whole),
+    *(name for name, known in NUMBERS.items() if known.whole), *PERIODS, "months_in_status",
 )  # fmt: skip
-TEXT_COLUMNS = ("loan_id", "amortization", "group", *TEXTS)
+TEXT_COLUMNS = ("loan_id", "amortization", "group", *TEXTS, "type", "status", "cashflows", *CHOICES)
+# Texts with words of ours, which are read in any spelling.
+TIDIED = ("amortization", "type", "status", *CHOICES)
 # What a blank cell means in the columns that have a default; elsewhere a blank is NaN or None.
-BLANKS: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay"}
+BLANKS: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay", "type": "loan"}
 BLANK_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
 NO_CELLS = np.empty(0, dtype=np.intp)
 
@@ -59,19 +62,22 @@ def texts(ours: str, cells: Any) -> NDArray[np.object_]:
         cells = pc.dictionary_encode(pc.utf8_trim_whitespace(cells.cast(pa.string())))
     stored = cells.dictionary.cast(pa.string()).to_pylist()
     words = np.array([None if word in BLANK_WORDS else word for word in stored] + [None], dtype=object)
-    if ours == "amortization":
-        words = np.array([tidy(word) for word in words], dtype=object)
+    if ours in TIDIED:
+        words = np.array([tidy(word, BLANKS.get(ours)) for word in words], dtype=object)
     indices: NDArray[np.int32] = cells.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
     return words[indices]
 
 
-def tidy(word: str | None) -> str:
-    """An amortization as we write it: `Level Pay` is level_pay, blank the default."""
-    return word.casefold().replace(" ", "_").replace("-", "_") if word else str(BLANKS["amortization"])
+def tidy(word: str | None, blank: str | None) -> str | None:
+    """A text as we write it: `Level Pay` is level_pay, none the default."""
+    return word.casefold().replace(" ", "_").replace("-", "_") if word else blank
 
 
-def numbers(ours: str, cells: Any, where: Where) -> NDArray[Any]:
-    """Cells as float64, NaN for a blank; whole numbers without a blank as int64. Faults are noted in `where`."""
+def numbers(ours: str, cells: Any, where: Where, needed: tuple[str, ...] = NEEDED) -> NDArray[Any]:
+    """Cells as float64, NaN for a blank; whole numbers without a blank as int64. Faults are noted in `where`.
+
+    needed: columns in which a blank is a fault.
+    """
     import pyarrow as pa
     from pyarrow import compute as pc
 
@@ -89,7 +95,7 @@ def numbers(ours: str, cells: Any, where: Where) -> NDArray[Any]:
         fraction = (values != np.floor(values)) & ~np.isnan(values)
         where.fault(np.flatnonzero(fraction), lambda i: f"is {values[i]:g}; expected whole months")
     blank = np.isnan(values)
-    if ours in NEEDED:
+    if ours in needed:
         where.fault(np.setdiff1d(np.flatnonzero(blank), unreadable), lambda i: missing(cells[i].as_py()))
     if blank.any():
         return np.where(blank, BLANKS[ours], values) if ours in BLANKS else values

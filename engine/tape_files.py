@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from engine.aliases import ALIASES, column_of
 from engine.errors import TapeFileError
 from engine.layout_files import LayoutFile, Source
@@ -354,7 +356,7 @@ def choose_columns(name: str, headers: list[str], mapping: Mapping[str, str] | N
         if len(best) > 1:
             raise TapeFileError(f"{name} has {listed(best)} for {ours}; expected one column (a mapping can say which)")
         chosen[ours] = best[0]
-    missing = [ours for ours in NEEDED if ours not in chosen]
+    missing = [ours for ours in NEEDED if ours not in chosen and "type" not in chosen]
     if missing:
         hints = "; ".join(f"{ours} (or {', '.join(ALIASES[ours][:4])}, ...)" for ours in missing)
         raise TapeFileError(f"{name} lacks {hints}; it has {listed(headers)}. A mapping can name the column")
@@ -371,9 +373,13 @@ def tape_of(table: "pa.Table", opened: OpenTape, row: int) -> Tape:
     """The tape of a table of the chosen columns. row: rows of the file before the table."""
     columns: dict[str, Any] = {}
     faults: list[tuple[int, str]] = []
+    # What an asset needs depends on its type, and is said when the tape is validated.
+    needed = () if "type" in opened.chosen else NEEDED
     for ours, header in opened.chosen.items():
         cells = table.column(header).combine_chunks()
         where = Where(opened.name, header, row, faults)
-        columns[ours] = texts(ours, cells) if ours in TEXT_COLUMNS else numbers(ours, cells, where)
+        columns[ours] = texts(ours, cells) if ours in TEXT_COLUMNS else numbers(ours, cells, where, needed)
     refuse(faults)
+    if not needed:
+        columns = {name: np.full(table.num_rows, np.nan) for name in NEEDED if name not in columns} | columns
     return Tape.from_columns(**columns)

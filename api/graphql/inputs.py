@@ -18,7 +18,7 @@ from strawberry.types.scalar import ScalarDefinition
 
 import engine
 from api.faults import type_refusal
-from api.graphql.texts import choices_text, describe, field_text, first_line, stated_texts, type_text
+from api.graphql.texts import PLAIN_WORDS, choices_text, describe, field_text, first_line, stated_texts, type_text
 
 SCALARS: dict[object, ScalarDefinition] = {}
 inputs: dict[str, type] = {}
@@ -81,7 +81,7 @@ def input_type(owner: str, name: str, kind: inspect.Type) -> Any:
             return struct_input(kind)
         case inspect.ListType(item_type=item):
             inner, optional = without_null(item)
-            found = input_type(owner, name, inner)
+            found = input_type(owner, "loan" if name == "loans" else name, inner)
             return list[Optional[found]] if optional else list[found]  # type: ignore[valid-type]  # noqa: UP045
         case inspect.DictType(value_type=inspect.StructType(cls=cls)):
             by = pascal(name.removesuffix("s"))
@@ -169,8 +169,10 @@ def flat_input(name: str, members: list[inspect.StructType]) -> Any:
     takers: dict[str, list[str]] = {}
     kinds: dict[str, Any] = {}
     stated: dict[str, str] = {}
+    typed: dict[str, str] = {}
     for member in members:
-        stated |= {field.encode_name: type_text(field.type) for field in member.fields} | stated_texts(member.cls)
+        stated = stated_texts(member.cls) | stated
+        typed |= {field.encode_name: type_text(field.type) for field in member.fields}
         for field in member.fields:
             inner, _ = without_null(field.type)
             takers.setdefault(field.encode_name, []).append(f"`{member.tag}`")
@@ -178,7 +180,8 @@ def flat_input(name: str, members: list[inspect.StructType]) -> Any:
     tags = tuple(member.tag for member in members)
     kind = choice(name, name.removesuffix("Input") + "Type", tags, "The kinds.")
     fields = {str(members[0].tag_field): (kind, True, "Which of the kinds it is; each takes the fields that name it.")}
-    texts = {field: f"Of {', '.join(takers[field])}. {stated.get(field, '')}".strip() for field in kinds}
+    said = typed | PLAIN_WORDS | stated
+    texts = {field: f"Of {', '.join(takers[field])}. {said[field]}".strip() for field in kinds}
     fields |= {field: (kinds[field], False, texts[field]) for field in kinds}
     description = "\n".join(f"`{member.tag}`: {describe(member.cls)}" for member in members)
     return make_input(name, description, fields)

@@ -8,13 +8,13 @@ import re
 import msgspec
 from msgspec import inspect
 
-import engine
+from engine.assets import LOAN_TYPES
 from engine.tape import Columns
 
 # Sentences on fields start the paragraphs or follow the end of a sentence.
 ENTRY = re.compile(r"(?:(?<=\. )|(?<=\.\) )|^)(\w+(?:, \w+)*): ")
 # Structs whose fields are those of another.
-NAMED_AFTER: dict[type, type] = {Columns: engine.Loan}
+NAMED_AFTER: dict[type, tuple[type[msgspec.Struct], ...]] = {Columns: tuple(LOAN_TYPES.values())[::-1]}
 # Fields that say what they are by their name in the engine, and that a list of types does not place.
 PLAIN_WORDS = {
     "loan_id": "Id of the loan, which its line carries at loan level.",
@@ -48,7 +48,10 @@ def stated_texts(cls: type[msgspec.Struct]) -> dict[str, str]:
 
 def field_text(cls: type[msgspec.Struct], field: inspect.Field) -> str:
     """What a field is: as stated, else by its type, else as the Struct is described; then its default."""
-    stated = stated_texts(NAMED_AFTER.get(cls, cls)) | stated_texts(cls)
+    stated: dict[str, str] = {}
+    for other in (*NAMED_AFTER.get(cls, ()), *cls.__mro__[::-1]):
+        if issubclass(other, msgspec.Struct):
+            stated |= stated_texts(other)
     text = stated.get(field.name) or PLAIN_WORDS.get(field.name) or type_text(field.type) or first_line(cls)
     return f"{text} {default_text(field)}".strip()
 

@@ -18,6 +18,8 @@ from pyarrow import parquet
 import engine
 from api.storage.objects import ObjectStore, StoredFile
 from api.storage.rows import TapeProfile
+from engine.assets import LOAN_TYPES
+from engine.tape import loan_columns
 from engine.tape_files import ParquetTape, tape_of
 
 ROW_GROUP = 131_072
@@ -130,8 +132,7 @@ def columns_of(tape: engine.Tape) -> dict[str, Any]:
     """The tape's columns by name, none for those it lacks."""
     if tape.loans is None:
         return {name: getattr(tape.columns, name) for name in engine.Columns.__struct_fields__}
-    names = [name for name in engine.Columns.__struct_fields__ if hasattr(engine.Loan, name)]
-    return {name: [getattr(loan, name) for loan in tape.loans] for name in names}
+    return loan_columns(tape.loans)
 
 
 def table_of(tape: engine.Tape) -> pa.Table:
@@ -160,7 +161,12 @@ def kind_of(hint: Any) -> pa.DataType | None:
 
 
 # Declared types, so that every batch of a tape has the same schema though a column of one may be all blank.
-KINDS = {field.name: kind for field in fields(engine.Loan) if (kind := kind_of(field.type)) is not None}
+KINDS = {
+    field.name: kind
+    for cls in LOAN_TYPES.values()
+    for field in fields(cls)
+    if (kind := kind_of(field.type)) is not None
+}
 DEFAULTS = {field.name: None if field.required else field.default for field in fields(engine.Columns)}
 
 
