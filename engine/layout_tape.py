@@ -21,6 +21,7 @@ from engine.layout_report import ReadReport
 from engine.layout_values import Values, derive, one_of
 from engine.layouts import LAYOUTS, layout_named
 from engine.layouts.declaration import LEFT_POOL, NOT_PERFORMING, Layout, Reading
+from engine.loans import STATUSES
 from engine.tape import COLUMN_NAMES, Columns
 
 
@@ -251,9 +252,13 @@ def notices(values: Values, chosen: NDArray[np.bool_]) -> dict[str, int]:
         floating |= present(values["index"])
     if (floating & chosen).any():
         out["floating-rate loans keep their current rate; their terms are in extra"] = int((floating & chosen).sum())
-    poor = one_of(values["status"], NOT_PERFORMING) & chosen
-    if poor.any():
-        out["loans are delinquent or in default and are taken as performing"] = int(poor.sum())
+    for words, notice in (
+        (NOT_PERFORMING[:4], "loans are delinquent and are taken as performing unless roll rates are given"),
+        (NOT_PERFORMING[4:], "loans are in default and do not perform"),
+    ):
+        told = one_of(values["status"], words) & chosen
+        if told.any():
+            out[notice] = int(told.sum())
     deferred = values.get("deferred_balance")
     if deferred is not None and ((deferred > 0) & chosen).any():
         out["loans have deferred principal that bears no interest and is left out"] = int(
@@ -270,6 +275,8 @@ def columns_of(values: Values, chosen: NDArray[np.bool_], apart: set[str]) -> Co
         if name not in values or name in apart:
             continue
         part = values[name][chosen]
+        if name == "status":
+            part = tape_status(part)
         if part.dtype == object:
             if not present(part).any():
                 continue
@@ -284,6 +291,13 @@ def columns_of(values: Values, chosen: NDArray[np.bool_], apart: set[str]) -> Co
     return Columns(**columns)
 
 
+def tape_status(words: NDArray[Any]) -> NDArray[np.object_]:
+    """The status of a tape that a file's words stand for, none for loans that are to be taken as current."""
+    known = {word: word for word in STATUSES[1:]} | {"repossessed": "reo"}
+    found, place = np.unique(words.astype(str), return_inverse=True)
+    return np.array([known.get(word) for word in found.tolist()], dtype=object)[place]
+
+
 def apart(options: Options) -> set[str]:
     """The terms of floating rates that stay in `extra`: all that no mapping makes columns of the tape."""
     return set(FLOATING) - set(options.mapping.values())
@@ -295,7 +309,8 @@ def extras(layout: Layout, values: Values, batch: Batch, chosen: NDArray[np.bool
 
     out: dict[str, Any] = {}
     for name, array in values.items():
-        if (name not in COLUMN_NAMES or name in apart(options)) and name not in ("unsupported", "net_rate"):
+        ours = name in COLUMN_NAMES and name not in apart(options) and name != "status"
+        if not ours and name not in ("unsupported", "net_rate"):
             part = array[chosen]
             if name in ("status", "days_past_due") or has_value(part):
                 out[name] = part

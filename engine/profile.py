@@ -242,10 +242,10 @@ def warnings(tape: Tape, late: float, total: float, loans: int) -> list[str]:
     if late:
         found.append(
             f"{loans:,} loans with {late:,.2f} ({late / total:.1%} of the balance) are delinquent or in default; a "
-            "projection takes them as performing"
+            "projection takes the delinquent as performing unless roll rates are given"
         )
     if report is not None:
-        found += [f"{count:,} {text}" for text, count in report.notices.items() if "delinquent" not in text]
+        found += [f"{count:,} {text}" for text, count in report.notices.items() if " are delinquent " not in text]
         if report.skipped:
             found.append(f"{report.skipped:,} faulty rows are left out")
     return found

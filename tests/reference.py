@@ -19,6 +19,7 @@ FIELDS = [
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest", "expected_principal",
     "advanced_interest", "advanced_principal", "liquidation", "mortgage_insurance", "recouped_advances",
     "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
+    "draw", "other_income", "shortfall",
 ]  # fmt: skip
 
 
@@ -204,6 +205,7 @@ def proceeds(assumptions: Assumptions, value: float, month: int) -> float:
     return value * (1 - severity.liquidation_cost)
 
 
+ASSETS = ("draw", "other_income", "shortfall")
 DELINQUENT = ("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120")
 LIQUIDATED = ("liquidation", "loss", "mortgage_insurance", "recouped_advances")
 
@@ -371,6 +373,7 @@ def project_loan(
             "liquidation": liquidated["liquidation"],
             "mortgage_insurance": liquidated["mortgage_insurance"],
             "recouped_advances": liquidated["recouped_advances"],
+            **dict.fromkeys(ASSETS, 0.0),  # term loans have none
             **dict.fromkeys(DELINQUENT, 0.0),  # tests/reference_late.py has those of loans that fall behind
         }
         row["net_interest"] = row["interest"] - row["servicing_fee"]

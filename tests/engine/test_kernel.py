@@ -335,8 +335,14 @@ def test_fields_of_the_kernel_are_those_declared() -> None:
 @pytest.mark.parametrize("name", ALL)
 def test_every_field_is_a_column_and_an_attribute(name: str) -> None:
     loan = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120, servicing_fee=0.0025, mortgage_insurance=0.1)
+    if name in reference.ASSETS:
+        loan = engine.Lease(annual_rate=0.06, remaining_term=24, balance=1e5, residual_value=5e4)
+    if name == "draw":
+        loan = engine.Revolving(balance=1e5, annual_rate=0.06, remaining_term=24, purchase_rate=0.1)
     recouping = engine.Conventions(recoup="at_liquidation")
     assumed = LATE if name.startswith("delinquent") else HARD
+    if name in reference.ASSETS:
+        assumed = engine.Assumptions(residual_share=0.9 if name == "shortfall" else 1.1)
     flows = engine.project(request([loan], assumed, fields=[name], conventions=recouping))
     assert flows[name].dtype == np.float64
     assert flows[name] is getattr(flows, name)
