@@ -108,11 +108,16 @@ def assets_of(check: Checks, tables: dict[str, CashflowTable] | None, unread: bo
     """The assets of a tape, none where all are term loans; faults go to `check`. unread: leave what is named unread."""
     given = check.columns["type"]
     if given is None or (isinstance(given, str) and given == "loan"):
+        check.check_lengths(ASSET_COLUMNS)
         for name in ASSET_COLUMNS:
             misplaced(check, name, np.zeros(check.n, dtype=np.int8))
         return None
     kind = check.choice("type", TYPES)
     kind = np.where(kind < 0, LOAN, kind).astype(np.int8)
+    known = len(check.problems)
+    check.check_lengths(check.columns)
+    if len(check.problems) > known:
+        return None
     for name in check.columns:
         misplaced(check, name, kind)
     for name, kinds in REQUIRED.items():
@@ -122,12 +127,12 @@ def assets_of(check: Checks, tables: dict[str, CashflowTable] | None, unread: bo
     table, names = check.names("cashflows")
     for i in np.flatnonzero((kind == GIVEN) & (table < 0))[:MAX_PROBLEMS]:
         check.report("cashflows", int(i), "is missing; expected the name of a table in tape.cashflows")
-    known = None if unread else tables or {}
+    defined = None if unread else tables or {}
     none = np.zeros(check.n)
     return Assets(
         kind=kind, numbers={name: number(check, name, term) for name, term in ASSET_NUMBERS.items()},
         choices={name: check.choice(name, allowed) for name, allowed in CHOICES.items()},
-        table=table, tables=named(check, "cashflows", "tape.cashflows", table, names, known),
+        table=table, tables=named(check, "cashflows", "tape.cashflows", table, names, defined),
         discount=none, dilution=none,
     )  # fmt: skip
 
@@ -135,6 +140,8 @@ def assets_of(check: Checks, tables: dict[str, CashflowTable] | None, unread: bo
 def misplaced(check: Checks, name: str, kind: NDArray[np.int8]) -> None:
     """Reports values of a column on assets of types that do not have it."""
     column = check.columns[name]
+    if not isinstance(column, str) and np.ndim(column) and len(column) != check.n:
+        return
     if column is None or name == "type" or all(name in LOAN_TYPES[each].__struct_fields__ for each in TYPES):
         return
     has = np.array([name in cls.__struct_fields__ for cls in LOAN_TYPES.values()])
