@@ -200,7 +200,7 @@ def test_faults_of_types_do_not_hide_those_of_ranges_and_keep_their_places(
 
 
 def test_every_entry_of_a_column_of_the_wrong_type_is_listed(client: Client, bearer: Headers) -> None:
-    columns = {"balance": [1, "x", None], "annual_rate": "high", "foo": 1}
+    columns = {"balance": [1, "x", {}], "annual_rate": "high", "foo": 1}
     problem = assert_problem(client.post(URL, json={"tape": {"columns": columns}}, headers=bearer), 400)
     assert [fault["path"] for fault in problem["errors"]] == [
         "tape.columns.foo",
