@@ -17,6 +17,22 @@ HIDDEN = frozenset(
 )
 
 
+GROUPS = {
+    "test_runs": "runs on workers",
+    "test_backup": "backup and restore",
+    "test_hostile": "hostile queries",
+    "test_observability": "observation",
+}
+
+
+@pytest.fixture(autouse=True)
+def grouped(request: pytest.FixtureRequest) -> None:
+    """Gives the cases of files that name no group the one of their file."""
+    group = GROUPS.get(request.module.__name__.rpartition(".")[2])
+    if group is not None and "benchmark" in request.fixturenames:
+        request.getfixturevalue("benchmark").group = group
+
+
 @pytest.fixture(scope="session")
 def pool() -> Pool:
     """BENCH_LOANS level-pay loans, 200,000 by default."""

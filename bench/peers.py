@@ -121,10 +121,9 @@ def run_full(
     severity: float,
     lag: int,
     threads: int,
-    stop: int | None = None,
 ) -> dict[str, Floats]:
-    """Twelve fields of fixed-rate loans, stepped; defaults stop `stop` months before maturity, `lag` by default."""
-    sums = native.stepped("stepping_full", 5, columns, smm, mdr, lag=lag if stop is None else stop, threads=threads)
+    """Twelve fields of fixed-rate loans, stepped; defaults stop `lag` months before maturity."""
+    sums = native.stepped("stepping_full", 5, columns, smm, mdr, lag=lag, threads=threads)
     return twelve_fields(sums, float(columns["balance"].sum()), severity, lag)
 
 

@@ -24,7 +24,7 @@ body{font:15px/1.5 system-ui,sans-serif;color:#1b1f24;background:#fff;max-width:
 h1{font-size:1.7rem;margin-bottom:.2rem}h2{margin-top:2.4rem;border-bottom:1px solid #d5dae0;padding-bottom:.2rem}
 table{border-collapse:collapse;width:100%;font-variant-numeric:tabular-nums;font-size:14px}
 th,td{text-align:right;padding:.28rem .6rem;border-bottom:1px solid #e8ebef;vertical-align:top}
-th:first-child,td:first-child{text-align:left}td.text{text-align:left;color:#4a525c}th{background:#f4f6f8}
+th:first-child,td:first-child{text-align:left}td.text,th.text{text-align:left;color:#4a525c}th{background:#f4f6f8}
 .met{color:#1c6b31}.missed{color:#a03616}.note{color:#4a525c}
 .charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(460px,1fr));gap:1rem}figure{margin:0}
 figcaption{color:#4a525c;font-size:13px}svg{width:100%;height:auto;font:13px system-ui,sans-serif}
@@ -229,7 +229,7 @@ def tables(run: Run) -> str:
                 f'<td class="text">{escape(more)}</td></tr>'
             )
         heading = "<tr><th>case</th><th>best ms</th><th>median ms</th><th>rounds</th><th>M loan-months/s</th>"
-        heading += "<th>ratio</th><th>more</th></tr>"
+        heading += '<th>ratio</th><th class="text">more</th></tr>'
         parts.append(f"<h3>{escape(group)}</h3><table>{heading}{''.join(rows)}</table>")
     return "".join(parts)
 
