@@ -93,7 +93,7 @@ def test_scenarios(benchmark: BenchmarkFixture, pool: Pool, scenarios: int, thre
     """A thousand of them with four fields are asked for once or twice, since they need seconds."""
     asked = request(pool.tape, scenarios=scenarios_of(scenarios), fields=["balance", "interest", "principal", "loss"])
     case(
-        benchmark, "by scenarios", asked, threads, loans=LOANS * scenarios, rounds=ROUNDS if scenarios < 1000 else 1
+        benchmark, "by scenarios", asked, threads, loans=LOANS * scenarios, rounds=ROUNDS if scenarios < 1000 else 2
     )  # fmt: skip
     benchmark.extra_info["scenarios"] = scenarios
 
@@ -113,7 +113,7 @@ def test_periods(benchmark: BenchmarkFixture, months: int) -> None:
 @pytest.mark.parametrize("groups", [10, 1000])
 def test_groups(benchmark: BenchmarkFixture, groups: int, level: str) -> None:
     tape = pool_of(LOANS, group=np.char.add("group ", (np.arange(LOANS) % groups).astype(str))).tape
-    case(benchmark, "by level and size", request(tape, level=level))
+    case(benchmark, "by level and size", request(tape, level=level), rounds=2)
 
 
 @pytest.mark.parametrize("loans", [1, 1_000, 20_000])

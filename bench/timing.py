@@ -41,7 +41,7 @@ def timed(
     floating-point operations and bytes of memory that a loan-month needs, by the formulas of docs/performance.md.
     """
     benchmark.group = group
-    result = benchmark.pedantic(call, rounds=rounds, warmup_rounds=1)
+    result = benchmark.pedantic(call, rounds=rounds, warmup_rounds=1 if rounds > 1 else 0)
     benchmark.extra_info.update(
         loans=loans, months=months, threads=threads, loan_months_per_second=loans * months / benchmark.stats.stats.min
     )
