@@ -119,6 +119,7 @@ def configure(settings: Settings) -> None:
     for name in OWN_HANDLERS:
         logger = logging.getLogger(name)
         logger.handlers.clear()
+        logger.setLevel(logging.NOTSET)
         logger.propagate = True
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)

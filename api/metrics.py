@@ -202,6 +202,7 @@ def watch_pool(pool: Any) -> None:
 
     # Counted by its events: on check-in the pool's own figures still include the connection that comes back.
     lock, opened = threading.Lock(), 0
+    checked_out, overflow = POOL_CHECKED_OUT, POOL_OVERFLOW
     size: int = pool.size() if hasattr(pool, "size") else 0
     POOL_SIZE.inc(size)
 
@@ -210,12 +211,12 @@ def watch_pool(pool: Any) -> None:
         with lock:
             before, opened = opened, opened + change
             if size:
-                POOL_OVERFLOW.inc(max(0, opened - size) - max(0, before - size))
+                overflow.inc(max(0, opened - size) - max(0, before - size))
 
     event.listen(pool, "connect", lambda *_: count(1))
     event.listen(pool, "close", lambda *_: count(-1))
-    event.listen(pool, "checkout", lambda *_: POOL_CHECKED_OUT.inc())
-    event.listen(pool, "checkin", lambda *_: POOL_CHECKED_OUT.dec())
+    event.listen(pool, "checkout", lambda *_: checked_out.inc())
+    event.listen(pool, "checkin", lambda *_: checked_out.dec())
 
 
 def record_backup(database: str, succeeded: bool, seconds: float, size: int = 0) -> None:

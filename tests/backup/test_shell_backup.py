@@ -42,14 +42,14 @@ def test_from_create_to_prune(manager: BackupManager, postgres: Postgres, databa
     assert '"deleted": []' in made.output
     assert f"{key}  " in call("list").output
     assert call("list").output.endswith("sound\n")
-    assert msgspec.json.decode(call("list", "--json").output)[0]["database"] == database
-    assert msgspec.json.decode(call("verify", key).output)["rows"] == 3326
-    assert msgspec.json.decode(call("drill").output)["key"] == key
+    assert msgspec.json.decode(call("list", "--json").stdout)[0]["database"] == database
+    assert msgspec.json.decode(call("verify", key).stdout)["rows"] == 3326
+    assert msgspec.json.decode(call("drill").stdout)["key"] == key
     postgres.run("DELETE FROM loan", database=database)
-    assert msgspec.json.decode(call("restore", "latest", "--drop-old").output)["rows"] == 3326
+    assert msgspec.json.decode(call("restore", "latest", "--drop-old").stdout)["rows"] == 3326
     assert asked(postgres, "SELECT count(*) FROM loan", database) == [(3003,)]
     pruned = call("prune", "--daily", "0", "--weekly", "0", "--monthly", "0")
-    assert msgspec.json.decode(pruned.output)["kept"] == [key]
+    assert msgspec.json.decode(pruned.stdout)["kept"] == [key]
 
 
 @pytest.mark.usefixtures("environment")
