@@ -24,8 +24,6 @@ from api.storage.database import Database
 
 logger = logging.getLogger("api.jobs")
 POLL_SECONDS = 3.0
-LEASE_SECONDS = 60.0
-RENEW_SECONDS = 10.0
 # Another backup, restore or drill of the same database has to end first.
 BUSY_SECONDS = 10.0
 
@@ -35,6 +33,7 @@ class Keeper:
 
     def __init__(self, settings: Settings, bridge: Bridge, database: Database) -> None:
         self.settings, self.bridge, self.database = settings, bridge, database
+        self.lease_seconds = float(settings.run_lease_seconds)
         self.woken = threading.Event()
         self.stopping = False
         self.holding: BackupLease | None = None
@@ -106,7 +105,7 @@ class Keeper:
             if not await backup_jobs.waiting(connection):
                 return None
         async with self.database.write() as connection:
-            return await backup_jobs.take(connection, LEASE_SECONDS)
+            return await backup_jobs.take(connection, self.lease_seconds)
 
     async def give_back(self, lease: BackupLease, seconds: float) -> None:
         async with self.database.write() as connection:
@@ -128,10 +127,10 @@ class Keeper:
     async def renew(self, lease: BackupLease) -> None:
         """Renews the lease until it is cancelled or lost; a database that is away for a moment loses nothing."""
         while True:
-            await asyncio.sleep(RENEW_SECONDS)
+            await asyncio.sleep(self.lease_seconds / 5)
             try:
                 async with self.database.write() as connection:
-                    if not await backup_jobs.renew(connection, lease, LEASE_SECONDS):
+                    if not await backup_jobs.renew(connection, lease, self.lease_seconds):
                         return
             except (SQLAlchemyError, OSError) as error:
                 logger.warning("the lease of a job of backups was not renewed: %s", error)

@@ -6,6 +6,7 @@ the row of the job away with the old database, and let a token that leaked put a
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -25,6 +26,7 @@ from api.roles import requires
 from api.settings import Settings
 from api.storage import backup_jobs
 from api.storage.backup_jobs import BackupJob, Kind
+from api.storage.errors import NotFound
 from api.storage.objects import StoreError
 
 T = TypeVar("T")
@@ -33,6 +35,8 @@ JOBS = f"{PATH}/jobs"
 ADMIN = [requires("admin")]
 # A person waits for the answer: an object store that is away is told of, not waited for.
 ATTEMPTS = 2
+# What keys are written with (api/backup/manifest.py), and shorter than any store's limit.
+WORDS = re.compile(r"[A-Za-z0-9_.+@=-]{1,240}")
 
 
 class BackupView(BackupRecord, frozen=True, kw_only=True):
@@ -91,7 +95,7 @@ def record_named(settings: Settings, name: str) -> BackupView:
 def key_of(name: str) -> str:
     """The key of a name. Raises NoSuchBackup for what is none."""
     key = FOLDER + name
-    if not NAME.fullmatch(key) or "/" in name:
+    if not (WORDS.fullmatch(name) and NAME.fullmatch(key)):
         raise NoSuchBackup(f"there is no backup {name!r}")
     return key
 
@@ -186,6 +190,8 @@ async def get_backup_jobs(request: AnyRequest) -> Response[bytes]:
 async def get_backup_job(request: AnyRequest, job_id: FromPath[str]) -> Response[bytes]:
     """A job: its state, and what came of it."""
     only(request, ())
+    if not WORDS.fullmatch(job_id):
+        raise NotFound("job of backups", job_id)
     async with storage_of(request).database.read() as connection:
         return json_response(await backup_jobs.get(connection, job_id))
 

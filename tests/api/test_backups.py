@@ -105,6 +105,12 @@ def test_a_name_of_no_archive_is_404(client: Client, admin: dict[str, str], name
     assert client.post(f"/v1/backups/{name}/verify", headers=admin).status_code == 404
 
 
+@pytest.mark.parametrize("name", ["x%00y", "y" * 5000, "jobs/x%00y", "jobs/%ed%a0%80"])
+def test_hostile_names_are_404(client: Client, admin: dict[str, str], name: str) -> None:
+    dump = name if name.startswith("jobs/") else f"db_backup_{name}_20200101000000.dump"
+    assert client.get(f"/v1/backups/{dump}", headers=admin).status_code == 404
+
+
 @pytest.mark.parametrize(
     ("path", "body", "where"),
     [
