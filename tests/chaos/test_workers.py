@@ -13,12 +13,16 @@ from sqlalchemy import select, update
 from api.storage.tables import run_shards
 from tests.api.jobs.setting import until
 from tests.chaos.cluster import LEASE_SECONDS, OWNER, Cluster
-from tests.chaos.poisoned_worker import MEMORY_PERIODS, SEGFAULT_PERIODS, SLOW_PERIODS, SLOW_SECONDS
+from tests.chaos.poisoned_worker import (
+    BUSY_PERIODS,
+    MEMORY_PERIODS,
+    SEGFAULT_PERIODS,
+    SLOW_PERIODS,
+    SLOW_SECONDS,
+)
 from tests.chaos.storm import storm
 
-BUSY_LOANS = 60_000
-BUSY_SCENARIOS = 60
-POISONED = str(Path(__file__).with_name("poisoned_worker.py"))
+POISONED = [sys.executable, str(Path(__file__).with_name("poisoned_worker.py"))]
 
 
 async def is_worked_on(cluster: Cluster, run_id: str) -> bool:
@@ -29,9 +33,8 @@ async def is_worked_on(cluster: Cluster, run_id: str) -> bool:
 
 
 async def busy_run(cluster: Cluster) -> str:
-    """A run that is worked on by the one worker there is."""
-    tape = await cluster.tape(BUSY_LOANS)
-    run_id = await cluster.submit(tape, BUSY_SCENARIOS)
+    """A run that is worked on by the one worker there is, for some seconds more."""
+    run_id = await cluster.submit(await cluster.tape(1_000), periods=BUSY_PERIODS)
 
     async def begun() -> bool:
         return await is_worked_on(cluster, run_id)
@@ -62,9 +65,9 @@ async def settled(cluster: Cluster, seconds: float) -> None:
 
 
 async def test_j1_a_killed_workers_run_is_finished_by_another(cluster: Cluster) -> None:
-    killed = cluster.start_worker()
+    killed = cluster.start_worker(POISONED)
     run_id = await busy_run(cluster)
-    cluster.start_worker()
+    cluster.start_worker(POISONED)
     os.killpg(killed.pid, signal.SIGKILL)
 
     async def taken_again() -> bool:
@@ -78,7 +81,7 @@ async def test_j1_a_killed_workers_run_is_finished_by_another(cluster: Cluster) 
 
 
 async def test_j2_a_worker_that_is_told_to_stop_gives_its_shard_back(cluster: Cluster) -> None:
-    worker = cluster.start_worker()
+    worker = cluster.start_worker(POISONED)
     run_id = await busy_run(cluster)
     worker.send_signal(signal.SIGTERM)
     begun = time.monotonic()
@@ -88,7 +91,7 @@ async def test_j2_a_worker_that_is_told_to_stop_gives_its_shard_back(cluster: Cl
         shards = (await connection.execute(select(run_shards).where(run_shards.c.run_id == run_id))).all()
     first = min(shards, key=lambda row: row.number)
     assert (first.state, first.attempts) == ("queued", 0)
-    cluster.start_worker()
+    cluster.start_worker(POISONED)
     await succeeded(cluster, run_id, 60)
     await settled(cluster, 1)
 
@@ -132,10 +135,10 @@ async def test_j5_a_crashed_postgres_loses_and_doubles_nothing(cluster: Cluster)
 
 
 async def test_j7_a_worker_that_slept_past_its_lease_commits_nothing(cluster: Cluster) -> None:
-    sleeper = cluster.start_worker()
+    sleeper = cluster.start_worker(POISONED)
     run_id = await busy_run(cluster)
     os.killpg(sleeper.pid, signal.SIGSTOP)
-    cluster.start_worker()
+    cluster.start_worker(POISONED)
     await succeeded(cluster, run_id, 90)
     before = await cluster.jobs.get(OWNER, run_id)
     os.killpg(sleeper.pid, signal.SIGCONT)
@@ -158,7 +161,7 @@ async def test_j8_a_run_that_nobody_rang_for_is_found(cluster: Cluster) -> None:
 
 
 async def test_j9_what_kills_its_workers_is_dead_after_three_and_others_go_on(cluster: Cluster) -> None:
-    cluster.start_worker([sys.executable, POISONED, "--supervise"], WORKER_MEMORY_LIMIT=str(2 << 30))
+    cluster.start_worker([*POISONED, "--supervise"], WORKER_MEMORY_LIMIT=str(2 << 30))
     tape = await cluster.tape(100)
     segfault = await cluster.submit(tape, periods=SEGFAULT_PERIODS)
     memory = await cluster.submit(tape, periods=MEMORY_PERIODS)
@@ -175,7 +178,7 @@ async def test_j9_what_kills_its_workers_is_dead_after_three_and_others_go_on(cl
 
 
 async def test_j11_a_cancelled_run_stops_within_two_seconds_and_has_no_result(cluster: Cluster) -> None:
-    cluster.start_worker()
+    cluster.start_worker(POISONED)
     run_id = await busy_run(cluster)
     assert (await cluster.jobs.cancel(OWNER, run_id)).state == "cancelled"
 
@@ -211,7 +214,7 @@ async def test_j12_of_a_thousand_cancels_against_the_finish_each_has_one_end(clu
 async def test_j13_a_call_that_takes_many_leases_is_made_once(cluster: Cluster) -> None:
     assert SLOW_SECONDS > 3 * LEASE_SECONDS
     for _ in range(2):
-        cluster.start_worker([sys.executable, POISONED])
+        cluster.start_worker(POISONED)
     run_id = await cluster.submit(await cluster.tape(100), periods=SLOW_PERIODS)
     await succeeded(cluster, run_id, 60)
     async with cluster.storage.database.read() as connection:
