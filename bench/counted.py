@@ -12,6 +12,7 @@ import numpy as np
 
 import engine
 from bench.peers import INDEX, floating_pool_of, index_path, pool_of
+from bench.test_cases import scenarios_of
 from bench.test_kernel import LIKE_YARDSTICK, assumptions, request
 
 LOANS = 4_096
@@ -21,11 +22,6 @@ Case = Callable[[], engine.Cashflows]
 
 def projected(asked: engine.ProjectionRequest) -> Case:
     return lambda: engine.project(asked, threads=1)
-
-
-def scenarios_of(count: int) -> list[engine.Scenario]:
-    curves = [engine.Cpr(rate=k / (2 * count)) for k in range(count)]
-    return [engine.Scenario(name=str(k), assumptions=assumptions(prepayment=curve)) for k, curve in enumerate(curves)]
 
 
 def cases() -> dict[str, Case]:
