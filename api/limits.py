@@ -29,7 +29,8 @@ def months(request: engine.ProjectionRequest, longest_term: int | None = None) -
     if longest_term is not None:
         term = longest_term
     elif tape.loans is not None:
-        term = longest([loan.remaining_term for loan in tape.loans])
+        told = max((len(table.interest) for table in (tape.cashflows or {}).values()), default=1)
+        term = longest([told if loan.remaining_term is None else loan.remaining_term for loan in tape.loans])
     else:
         term = longest(tape.columns.remaining_term) if tape.columns is not None else 1
     assumptions = [request.assumptions, *(s.assumptions for s in request.scenarios or [] if s.assumptions)]

@@ -14,7 +14,7 @@ from engine.curves import Curve, Rates, Vector, When
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.request import ProjectionRequest
-from engine.segments import DEFAULTED, Segments, check_assets, segments_of
+from engine.segments import DEFAULTED, Segments, check_arrears, check_assets, segments_of
 from engine.severity import PropertySeverity, SeverityVector
 from engine.timing import ContractSums, timed_default
 
@@ -111,6 +111,8 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
     conventions = conventions_of(request.conventions)
     segments = segments_of(bases_of(request), loans)
     check_assets(segments, loans)
+    if loans.status.any():
+        check_arrears(segments, loans)
     every = [each for row in segments.sets for each in row]
     longest_lag = max((each.last_flow for each in every), default=0)
     curves: list[Curve] = [curve for each in every for curve in (each.prepayment, each.default) if curve is not None]

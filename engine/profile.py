@@ -242,7 +242,7 @@ def warnings(tape: Tape, late: float, total: float, loans: int) -> list[str]:
     if late:
         found.append(
             f"{loans:,} loans with {late:,.2f} ({late / total:.1%} of the balance) are delinquent or in default; a "
-            "projection takes the delinquent as performing unless roll rates are given"
+            "projection takes the delinquent as performing unless rules by status say otherwise"
         )
     if report is not None:
         found += [f"{count:,} {text}" for text, count in report.notices.items() if " are delinquent " not in text]

@@ -21,6 +21,7 @@ from engine.loans import AMORTIZATIONS, STATUSES
 # States: as assumed, exempt from all assumptions, and in default for so many months.
 AS_ASSUMED, EXEMPT, DEFAULTED = 0, 1, 2
 IN_DEFAULT = [STATUSES.index(name) for name in ("default", "foreclosure", "reo")]
+LATE = [place for place, name in enumerate(STATUSES) if name.startswith("delinquent")]
 COLUMNS = {"annual_rate": "rate", "remaining_term": "term", "servicing_fee": "fee"}
 
 
@@ -98,6 +99,17 @@ def in_state(each: Assumptions, state: int) -> Assumptions:
         each, prepayment=None, default=Vector(unit="mdr", values=[1.0], beyond="zero"), delinquency=None, burnout=None,
         recovery_lag=0, recovery_stages=stages,
     )  # fmt: skip
+
+
+def check_arrears(segments: Segments, loans: LoanArrays) -> None:
+    """Raises AssumptionError for roll rates on loans that are late at the cut-off: rolls begin with current loans."""
+    late = np.isin(loans.status, LATE)
+    for k, row in enumerate(zip(*segments.sets, strict=True)):
+        rolls = any(each.delinquency is not None for each in row)
+        if rolls and (late & (segments.members == k)).any():
+            message = "is stated for loans that are delinquent at the cut-off, while roll rates begin with current ones"
+            fix = "expected a default curve, or rules by status that give the delinquent loans one"
+            raise AssumptionError([Problem("assumptions.delinquency", f"{message}; {fix}")])
 
 
 def check_assets(segments: Segments, loans: LoanArrays) -> None:
