@@ -35,3 +35,4 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     period: str | None = None
     mapping: Mapping[str, str] = {}
     origination: Source | None = None
+    floating: bool = False

@@ -214,10 +214,12 @@ def converted(
         refuse(file, faults, kept)
     chosen = kept & ~bad
     words, counts = np.unique(values["status"][~kept & ~footer].astype(str), return_counts=True)
+    if options.floating:
+        without_incomplete(values, n)
     report = msgspec.structs.replace(
         report, rows=report.rows - int(footer.sum()), loans=int(chosen.sum()), skipped=int(bad.sum()),
         problems=faults.told(kept), left_pool=dict(zip(words.tolist(), counts.tolist(), strict=True)),
-        notices=notices(values, chosen),
+        notices=notices(values, chosen, options),
     )  # fmt: skip
     extra = extras(layout, values, batch, chosen, options)
     return LayoutTape(columns=columns_of(values, chosen, apart(options)), extra=extra, report=report)
@@ -242,7 +244,7 @@ def pa_texts(texts: NDArray[Any]) -> Any:
     return pa.array(texts, type=pa.string())
 
 
-def notices(values: Values, chosen: NDArray[np.bool_]) -> dict[str, int]:
+def notices(values: Values, chosen: NDArray[np.bool_], options: Options) -> dict[str, int]:
     """What to know about the loans kept, with how many it is about."""
     out = {}
     floating = np.zeros(len(chosen), dtype=bool)
@@ -250,6 +252,8 @@ def notices(values: Values, chosen: NDArray[np.bool_]) -> dict[str, int]:
         floating |= values["rate_type"] == "floating"
     if "index" in values:
         floating |= present(values["index"])
+    if options.floating and "index" in values:
+        floating &= ~present(values["index"])
     if (floating & chosen).any():
         out["floating-rate loans keep their current rate; their terms are in extra"] = int((floating & chosen).sum())
     for words, notice in (
@@ -298,9 +302,20 @@ def tape_status(words: NDArray[Any]) -> NDArray[np.object_]:
     return np.array([known.get(word) for word in found.tolist()], dtype=object)[place]
 
 
+def without_incomplete(values: Values, n: int) -> None:
+    """Blanks the terms of floating rates of loans that lack an index or a reset before maturity: their rate stays."""
+    first = values.get("first_reset", np.full(n, np.nan))
+    complete = (first >= 0) & (first <= values["remaining_term"])
+    complete &= present(values["index"]) if "index" in values else False
+    for name in FLOATING:
+        if name in values:
+            blank = None if values[name].dtype == object else np.nan
+            values[name] = np.where(complete, values[name], np.array(blank, dtype=values[name].dtype))
+
+
 def apart(options: Options) -> set[str]:
     """The terms of floating rates that stay in `extra`: all that no mapping makes columns of the tape."""
-    return set(FLOATING) - set(options.mapping.values())
+    return set() if options.floating else set(FLOATING) - set(options.mapping.values())
 
 
 def extras(layout: Layout, values: Values, batch: Batch, chosen: NDArray[np.bool_], options: Options) -> dict[str, Any]:

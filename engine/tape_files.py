@@ -47,6 +47,7 @@ def read_tape(
     extra: bool | Sequence[str] = True,
     period: str | None = None,
     origination: Source | None = None,
+    floating: bool = False,
 ) -> Tape:
     """The tape in a file, its columns as NumPy arrays.
 
@@ -55,10 +56,13 @@ def read_tape(
     the file shows, if it shows one; such a file is read into a LayoutTape, and the options that follow are for it.
     on_error: `refuse` a file with faulty rows, or `skip` them. extra: whether to keep the file's other columns, or
     which. period: the reporting month (YYYY-MM), by default the file's latest. origination: the Freddie Mac origination
-    file of a performance file. Raises TapeFileError.
+    file of a performance file. floating: whether the terms of floating rates become columns of the tape, so that a
+    projection needs a path for each index; by default such loans keep their rate, and their terms are in extra. Raises
+    TapeFileError.
     """
     source = source if is_path(source) else seekable(source)
-    options = Options(on_error=on_error, extra=extra, period=period, mapping=mapping or {}, origination=origination)
+    options = Options(on_error=on_error, extra=extra, period=period, mapping=mapping or {},
+                      origination=origination, floating=floating)  # fmt: skip
     in_layout = layout_of(source, format, layout, options)
     if in_layout is not None:
         return read_layout(*in_layout, options)
@@ -81,6 +85,7 @@ def iter_tape(
     extra: bool | Sequence[str] = False,
     period: str | None = None,
     origination: Source | None = None,
+    floating: bool = False,
 ) -> Iterator[Tape]:
     """Tapes of `batch_size` loans (the last may be shorter), read as they are asked for.
 
@@ -91,7 +96,8 @@ def iter_tape(
     if batch_size < 1:
         raise TapeFileError(f"batch_size is {batch_size}; expected at least 1")
     source = source if is_path(source) else seekable(source)
-    options = Options(on_error=on_error, extra=extra, period=period, mapping=mapping or {}, origination=origination)
+    options = Options(on_error=on_error, extra=extra, period=period, mapping=mapping or {},
+                      origination=origination, floating=floating)  # fmt: skip
     in_layout = layout_of(source, format, layout, options)
     if in_layout is not None:
         return iter_layout(*in_layout, options)

@@ -130,6 +130,26 @@ def test_each_sample_is_detected_read_and_projected(name: str) -> None:
     assert all(len(values) == len(read) for values in read.extra.values())
 
 
+def test_floating_terms_become_columns_where_they_are_asked_for() -> None:
+    kept = tape(FILES["fannie_mae_mbs"])
+    assert columns_of(kept).index is None
+    read = tape(FILES["fannie_mae_mbs"], floating=True)
+    columns = columns_of(read)
+    names = {name for name in columns.index if name}
+    floats = np.array([bool(name) for name in columns.index])
+    assert names
+    assert not floats.all()
+    assert "index" not in read.extra
+    np.testing.assert_array_equal(columns.margin[floats], kept.extra["margin"][floats])
+    assert np.isnan(columns.first_reset[~floats]).all()
+    with pytest.raises(engine.AssumptionError, match="has no rates"):
+        engine.project(engine.ProjectionRequest(tape=read))
+    rates = dict.fromkeys(names, engine.FlatRate(rate=0.08))
+    moved = engine.project(engine.ProjectionRequest(tape=read, assumptions=engine.Assumptions(rates=rates)))
+    still = engine.project(engine.ProjectionRequest(tape=kept))
+    assert moved["interest"].sum() > still["interest"].sum()
+
+
 # First loans of the samples, read off the files: id, balance, rate, remaining term, age.
 FIRST = {
     "fannie_mae": ("100000000000", 100_256.24, 0.01812, 146, 34),
