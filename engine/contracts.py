@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.asset_terms import LOAN, Assets, table_problems
 from engine.assets import CashflowTable
-from engine.checks import INF, RATE, Checks, Range, first, is_stated, months, named, number
+from engine.checks import INF, RATE, Checks, Range, first, is_stated, months, named, number, repeated
 from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS, HOLIDAY_INTEREST, MAX_TERM, ROUNDING_DIRECTIONS, RateSchedule, Schedule
 
@@ -153,7 +153,7 @@ def highest_balance(check: Checks, multiple: Floats, original: Floats) -> Floats
     """What the balance may reach, infinite where nothing limits it (or what does is missing, which is refused)."""
     limited = np.isfinite(multiple) & ~np.isnan(original)
     if not limited.any():
-        return np.broadcast_to(np.float64(INF), (check.n,))
+        return repeated(np.float64(INF), check.n)
     return np.where(limited, np.where(limited, multiple, 1.0) * original, INF)
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import _core
+from engine.checks import repeated
 from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
 from engine.walks import assets_placed, placed, rows_of
@@ -82,7 +83,7 @@ def in_lanes(
     floating: for stepped loans, 1 where an index is read, else 0. offset: lanes before these.
     """
     behaviour, group, term = plan.behaviour, loans.group[part], loans.term[part]
-    zero = np.broadcast_to(np.int32(0), group.shape)
+    zero = repeated(np.int32(0), len(group))
     members = behaviour.members[part] if len(behaviour.members) > 1 else zero
     row = np.where(group < 0, len(loans.groups), group) if plan.level == "group" else zero
     age = loans.age[part] if behaviour.by_age else zero

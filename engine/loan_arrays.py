@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.asset_terms import assets_of, lowered
-from engine.checks import RATE, Checks, Where
+from engine.checks import RATE, Checks, Where, repeated
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_TERM, STATUSES
@@ -120,7 +120,7 @@ def is_blank(value: Any) -> NDArray[np.bool_] | bool:
 def given_or_zero(value: Any, months: NDArray[np.int32]) -> NDArray[np.int32]:
     blank = is_blank(value)
     if isinstance(blank, bool):
-        return np.broadcast_to(np.int32(0), months.shape) if blank else months
+        return repeated(np.int32(0), len(months)) if blank else months
     return np.where(blank, np.int32(0), months)
 
 

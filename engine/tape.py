@@ -106,6 +106,11 @@ LOAN_COLUMNS = tuple(name for name in COLUMN_NAMES if name in Loan.__struct_fiel
 DEFAULTS: dict[str, Any] = {
     field.name: None if field.required else field.default for field in msgspec.structs.fields(Columns)
 }
+OPTIONAL = frozenset(name for name, default in DEFAULTS.items() if default is None) - {
+    "balance",
+    "annual_rate",
+    "remaining_term",
+}
 NO_TERMS = (None,) * len(CONTRACT_COLUMNS)
 
 
@@ -195,7 +200,9 @@ def loan_columns(loans: Sequence[AnyLoan]) -> dict[str, Any]:
     if all(type(loan) is Loan for loan in loans):
         plain = all(contract_terms(loan) == NO_TERMS for loan in loans)
         for name in PLAIN_COLUMNS if plain else LOAN_COLUMNS:
-            columns[name] = [getattr(loan, name) for loan in loans]
+            column = [getattr(loan, name) for loan in loans]
+            # A column that no loan states is no column: nothing in it needs looking at.
+            columns[name] = None if name in OPTIONAL and column.count(None) == len(column) else column
         return columns
     for name in COLUMN_NAMES:
         columns[name] = [getattr(loan, name, DEFAULTS[name]) for loan in loans]
