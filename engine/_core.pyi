@@ -13,6 +13,10 @@ OPERATIONS: tuple[str, ...]
 ADVANCES_PRINCIPAL: int
 ASSET_NAMES: tuple[str, ...]
 FLOW_KINDS: int
+MONTH_PAYS: int
+MONTH_LOCKED: int
+MONTH_UNDRAWN: int
+WALKS_A_PATTERN: int
 
 class Walked:
     def __init__(
@@ -27,6 +31,8 @@ class Walked:
         value: NDArray[np.float64],
         asset: NDArray[np.float64],
         drawn: NDArray[np.float64],
+        payments_begin: NDArray[np.int32],
+        years_due: NDArray[np.float64],
     ) -> None: ...
 
 def place(

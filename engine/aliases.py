@@ -112,6 +112,17 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "fee_rate": ("fee_yield", "annual_fee_rate", "late_fee_rate"),
     "cashflows": ("cashflow_table", "cashflow_name", "projected_cashflow"),
     "behaviour": ("behavior", "behaviour_applied"),
+    "payment_frequency": ("payment_interval", "repayment_frequency", "pay_frequency"),
+    "origination_date": ("orig_date", "loan_origination_date", "disbursement_date"),
+    "next_payment_date": ("next_due_date", "next_pay_date", "next_installment_date", "payment_due_date"),
+    "paid_to_date": ("interest_paid_to_date", "interest_paid_through_date", "paid_through_date"),
+    "maturity_date": ("loan_maturity_date", "final_payment_date", "final_maturity_date"),
+    "day_count": ("day_count_convention", "day_count_basis", "accrual_basis", "interest_basis"),
+    "final_stub": ("last_stub", "final_stub_type", "last_period"),
+    "business_day": ("business_day_convention", "payment_business_day", "roll_convention"),
+    "accrual_business_day": ("accrual_business_day_convention", "accrual_adjustment"),
+    "calendar": ("payment_calendar", "holiday_calendar", "business_calendar"),
+    "month_end": ("end_of_month", "end_of_month_rule", "eom_rule"),
     "neg_am_limit": ("negative_amortization_limit", "neg_am_cap", "maximum_negative_amortization"),
 }  # fmt: skip
 

@@ -27,7 +27,8 @@ MAX_RATES = 2**27
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     """Monthly rates, and rules over (scenarios, sets of assumptions) that say where in them each curve begins.
 
-    rates: float64, one curve after the other. members: int32, the set of each loan, or one entry for all.
+    rates: float64, one curve after the other. members: int32, the set of each loan, or one entry for all. pattern:
+    where in rates is told what each month is to a loan, 0 for one that pays every month; none where all do.
     """
 
     rates: NDArray[np.float64]
@@ -37,6 +38,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     stops: bool
     longest_lag: int
     per_loan_losses: bool = False
+    pattern: NDArray[np.int64] | None = None
 
     @property
     def scenarios(self) -> int:
@@ -128,10 +130,43 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
             first = rule_of(each, under, tables) + loss_rule(each, under, tables, insured)
             rules[s, k] = (*first, each.residual_share, defaulted)
     timed(request, loans, segments, tables, rules, contract_sums)
+    pattern = patterns_of(loans, tables, every, conventions, curves)
     return Behaviour(
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
-        stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued,
+        stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued, pattern=pattern,
     )  # fmt: skip
+
+
+def patterns_of(
+    loans: LoanArrays, tables: Tables, every: list[Assumptions], conventions: Conventions, curves: list[Curve]
+) -> NDArray[np.int64] | None:
+    """Where the tables tell what each month is to each loan, 0 for every month alike; none where all loans are so.
+
+    Raises AssumptionError for assumptions that count every month.
+    """
+    calendars = None if loans.contracts is None else loans.contracts.calendars
+    if calendars is None or not (calendars.pattern >= 0).any():
+        return None
+    problems = []
+    what = "expected loans that pay every month from the cut-off"
+    if any(each.delinquency is not None for each in every):
+        problems.append(Problem("assumptions.delinquency", f"counts payments missed by month; {what}"))
+    if any(isinstance(each.default, Timing) for each in every):
+        problems.append(Problem("assumptions.default", f"is a timing curve, which states every month; {what}"))
+    if conventions.default_base != "opening":
+        what_else = "which pay no interest in the month after; " + what
+        problems.append(Problem("conventions.default_base", f"freezes balances that have just paid, {what_else}"))
+    if conventions.recoup != "none":
+        problems.append(Problem("conventions.recoup", f"counts interest advanced by month; {what}"))
+    if loans.age.min() < 0 and any("age" in curve.reads and len(curve.reads) > 1 for curve in curves):
+        problems.append(Problem("assumptions", "has curves by age and by month; expected one for loans yet to start"))
+    if problems:
+        raise AssumptionError(problems)
+    rows = np.full((len(calendars.patterns), tables.months + 1), float(_core.MONTH_PAYS))
+    width = min(rows.shape[1], calendars.patterns.shape[1])
+    rows[:, :width] = calendars.patterns[:, :width]
+    places = np.array([*(tables.keep(row) for row in rows), 0], dtype=np.int64)
+    return places[calendars.pattern]
 
 
 def no_behaviour(months: int) -> Behaviour:
@@ -150,7 +185,7 @@ def tables_of(
     """Empty tables for the request's curves. Raises AssumptionError where a date is missing."""
     months = int(loans.term.max()) + lag if len(loans) else 0
     by_age = any("age" in curve.reads for curve in curves)
-    oldest = int(loans.age.max()) if len(loans) and by_age else 0
+    oldest = max(int(loans.age.max()), 0) if len(loans) and by_age else 0
     days = days_of_periods(request.cutoff_date, months) if conventions.period_length == "actual_days" else None
     if request.cutoff_date is None and any("calendar_month" in curve.reads for curve in curves):
         raise AssumptionError([Problem("cutoff_date", "is missing; curves by calendar month count from it")])

@@ -16,8 +16,11 @@ from numpy.typing import NDArray
 from engine.asset_terms import LOAN, Assets, table_problems
 from engine.assets import CashflowTable
 from engine.checks import INF, RATE, Checks, Range, first, is_stated, months, named, number, repeated
+from engine.dates import Calendar
 from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS, HOLIDAY_INTEREST, MAX_TERM, ROUNDING_DIRECTIONS, RateSchedule, Schedule
+from engine.payment_calendars import PaymentCalendars
+from engine.payments import PAYMENT_COLUMNS, Payments, payments_of, refuse_payments
 
 if TYPE_CHECKING:
     from engine.loan_arrays import LoanArrays
@@ -55,7 +58,7 @@ HOLIDAYS: dict[str, Range] = {
     "holiday_months": months(1, MAX_TERM, 0),
 }
 NUMBERS = FLOATING | RECASTING | GRADUATED | HOLIDAYS
-TEXTS = ("index", "schedule", "rate_schedule", "rounding_direction", "holiday_interest")
+TEXTS = ("index", "schedule", "rate_schedule", "rounding_direction", "holiday_interest", *PAYMENT_COLUMNS)
 CONTRACT_COLUMNS = (*NUMBERS, *TEXTS)
 
 
@@ -65,6 +68,7 @@ class Shared(msgspec.Struct, frozen=True):
     schedules: dict[str, Schedule] | None = None
     rate_schedules: dict[str, RateSchedule] | None = None
     cashflows: dict[str, CashflowTable] | None = None
+    calendars: dict[str, Calendar] | None = None
 
     def problems(self) -> list[Problem]:
         """Every value out of range, by the path in the tape."""
@@ -100,6 +104,8 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     schedules: tuple[Schedule, ...]
     rate_schedules: tuple[RateSchedule, ...]
     assets: Assets | None = None
+    payments: Payments | None = None
+    calendars: PaymentCalendars | None = None
 
     def taken(self, index: NDArray[np.int64]) -> "Contracts":
         """The terms of the loans at the index, in its order."""
@@ -107,7 +113,10 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
         arrays = {name: column[index] for name, column in columns.items() if isinstance(column, np.ndarray)}
         numbers = {name: column[index] for name, column in self.numbers.items()}
         assets = None if self.assets is None else self.assets.taken(index)
-        return msgspec.structs.replace(self, numbers=numbers, assets=assets, **arrays)
+        payments = None if self.payments is None else self.payments.taken(index)
+        calendars = None if self.calendars is None else self.calendars.taken(index)
+        parts = {"assets": assets, "payments": payments, "calendars": calendars}
+        return msgspec.structs.replace(self, numbers=numbers, **parts, **arrays)
 
 
 def contracts_of(
@@ -125,6 +134,7 @@ def contracts_of(
     steps, step_names = check.names("rate_schedule")
     direction = check.choice("rounding_direction", ROUNDING_DIRECTIONS)
     interest = check.choice("holiday_interest", HOLIDAY_INTEREST)
+    payments = payments_of(check, None if shared is None else shared.calendars or {})
     if check.problems:
         return None
     schedules = named(
@@ -137,12 +147,13 @@ def contracts_of(
         numbers=numbers, index=index, schedule=schedule, steps=steps, direction=direction, interest=interest,
         limit=highest_balance(check, numbers["neg_am_limit"], loans.original_balance),
         stepped=(index >= 0) | (steps >= 0) | (numbers["graduation_years"] > 0) | (numbers["holiday_start"] > 0)
-        | scheduled | (False if assets is None else assets.kind != LOAN),
+        | scheduled | (False if assets is None else assets.kind != LOAN)
+        | (False if payments is None else payments.stated),
         indices=indices, index_paths=first_paths(check, "index", index, len(indices)),
         schedules=schedules,
         rate_schedules=named(check, "rate_schedule", "tape.rate_schedules", steps, step_names,
                              shared and (shared.rate_schedules or {})),
-        assets=assets,
+        assets=assets, payments=payments,
     )  # fmt: skip
     if not check.problems:
         contradictions(check, loans, terms)
@@ -251,6 +262,8 @@ def contradictions(check: Checks, loans: "LoanArrays", terms: Contracts) -> None
         refuse_graduations(refuse, lambda name: stated(name) & mine, fixed, level, free)
     refuse_holidays(refuse, stated, numbers, limited, term)
     refuse_schedules(refuse, stated, check, loans, terms, paid, free)
+    if terms.payments is not None:
+        refuse_payments(refuse, stated, loans, terms, terms.payments)
 
 
 def refuse_graduations(refuse: Any, stated: Any, fixed: Mask, level: Mask, free: Mask) -> None:

@@ -49,13 +49,15 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
         assert plan.walks is not None
         assert plan.rates is not None
         floating = (terms.index[part] >= 0).astype(np.int32)
-        near = [loans.term[part], plan.walks.phase[part], terms.schedule[part]]
+        calendar = plan.walks.calendar[part].astype(np.int32)
+        near = [loans.term[part], plan.walks.phase[part], terms.schedule[part], calendar]
         laid.append(in_lanes(plan, loans, part, np.flatnonzero(stepped), near, floating, plain.count))
         rows = placed(rows_of(loans, terms, plan.walks, part), laid[1].order, laid[1].place, laid[1].count)
         walked = _core.Walked(
             rows, plan.rates.values, np.array(plan.rates.set_of_scenario), plan.rates.past, plan.walks.shares,
             plan.walks.month, plan.walks.op, plan.walks.value,
             assets_placed(loans, terms, part, laid[1].order, laid[1].place, laid[1].count), plan.walks.drawn,
+            plan.walks.payments_begin, plan.walks.years_due,
         )  # fmt: skip
     loan_at = np.full(sum(each.count for each in laid) if plan.level == "loan" else 0, -1, dtype=np.int64)
     if plan.level == "loan":
@@ -89,6 +91,8 @@ def in_lanes(
     age = loans.age[part] if behaviour.by_age else zero
     stop_term = term if behaviour.stops else zero
     walk = zero if floating is None else floating + 1
+    if behaviour.pattern is not None and floating is not None:
+        walk = walk + _core.WALKS_A_PATTERN * behaviour.pattern[part]
     keys = [key for key in (stop_term, age, members, row, walk) if key.strides != (0,)]
     order = sort_by([*near, *keys], np.arange(len(group)) if some is None else some)
     if not len(order):

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.asset_terms import assets_of, lowered
-from engine.checks import RATE, Checks, Where, repeated
+from engine.checks import RATE, Checks, Where, is_stated, repeated
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_TERM, STATUSES
@@ -92,7 +92,8 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         amortizing = given_or_zero(columns["amortization_term"], spread)
         free, spread = terms_left(interest_only, amortizing, age)
         bullet = amortization == AMORTIZATIONS.index("bullet")
-        check_terms(check, term, age, interest_only, free, np.where(bullet, 0, amortizing), spread)
+        later = is_stated(columns["origination_date"], n)  # their terms may begin after the cut-off
+        check_terms(check, term, age, interest_only, free, np.where(bullet | later, 0, amortizing), spread)
         check_stated(check, payment, amortization)
         interest_only = free
     loans = LoanArrays(

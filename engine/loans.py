@@ -4,6 +4,8 @@ from typing import Literal, get_args
 
 import msgspec
 
+from engine.dates import BusinessDayConvention, Frequency
+
 Amortization = Literal["level_pay", "linear", "bullet", "schedule"]
 AMORTIZATIONS: tuple[str, ...] = get_args(Amortization)
 RoundingDirection = Literal["nearest", "up", "down"]
@@ -14,6 +16,10 @@ Status = Literal[
     "current", "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120", "default", "foreclosure", "reo"
 ]
 STATUSES: tuple[str, ...] = get_args(Status)
+MonthEnd = Literal["same_day", "last_day"]
+MONTH_ENDS: tuple[str, ...] = get_args(MonthEnd)
+FinalStub = Literal["short", "long"]
+FINAL_STUBS: tuple[str, ...] = get_args(FinalStub)
 MAX_TERM = 1200
 
 
@@ -83,6 +89,15 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     liquidated once what is left of the recovery lag has passed. A delinquent one is taken as current, unless rules by
     `status` give it other assumptions; roll rates, which begin with current loans, refuse it. months_in_status: months
     since it defaulted, 0 by default.
+
+    payment_frequency: monthly by default; `payment` is then what each payment is. Dates are texts, YYYY-MM-DD, and
+    count from the request's cutoff_date. next_payment_date: the first payment after the cut-off, and the day of those
+    after it. origination_date: from when interest accrues; after the cut-off, the loan is drawn then. paid_to_date: up
+    to which interest is paid, the last regular payment date by default. maturity_date: of the last payment, regular or
+    not. final_stub: whether an irregular last period is short (default) or long. day_count: of the interest, a name
+    of engine.day_count; equal periods without one. business_day, calendar: how payments move off holidays, and of which
+    calendar (a name in the tape's `calendars`, the code of a market or a country). accrual_business_day: how the
+    ends of interest periods move, not at all by default. month_end: last_day keeps payments at month ends.
     """
 
     balance: float
@@ -126,3 +141,14 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     holiday_interest: HolidayInterest | None = None
     status: Status | None = None
     months_in_status: int | None = None
+    payment_frequency: Frequency | None = None
+    origination_date: str | None = None
+    next_payment_date: str | None = None
+    paid_to_date: str | None = None
+    maturity_date: str | None = None
+    final_stub: FinalStub | None = None
+    day_count: str | None = None
+    business_day: BusinessDayConvention | None = None
+    accrual_business_day: BusinessDayConvention | None = None
+    calendar: str | None = None
+    month_end: MonthEnd | None = None

@@ -18,6 +18,7 @@ from engine.errors import AssumptionError, Problem, TapeError
 from engine.index_rates import rates_of
 from engine.loan_arrays import LoanArrays
 from engine.loans import MAX_TERM
+from engine.payment_calendars import on_dates
 from engine.plan import Plan, select
 from engine.request import ProjectionRequest
 from engine.tape import Tape
@@ -35,7 +36,7 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     to a hundred.
     """
     request = checked(request)
-    loans = request.tape.arrays()
+    loans = on_dates(request.tape.arrays(), request.cutoff_date)
     selection = select(request.fields)
     check_periods(request.periods)
     if threads is not None and threads < 1:
@@ -68,7 +69,7 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         scenario_names=tuple(scenario.name for scenario in request.scenarios or ()),
         groups=groups if request.level == "group" else (),
         loan_ids=loan_ids(loans) if request.level == "loan" else None,
-        opening_balance=float(loans.balance.sum()),
+        opening_balance=drawn_at_cutoff(loans),
         periods=periods,
     )
 
@@ -118,6 +119,12 @@ def loan_ids(loans: LoanArrays) -> list[str]:
     if loans.loan_id is None:
         return [str(i + 1) for i in range(len(loans))]
     return [str(i + 1) if name is None else str(name) for i, name in enumerate(loans.loan_id)]
+
+
+def drawn_at_cutoff(loans: LoanArrays) -> float:
+    """The balance of the loans that have started by the cut-off; those that start later have a negative age."""
+    started = loans.balance if loans.age.min(initial=0) >= 0 else loans.balance[loans.age >= 0]
+    return float(started.sum())
 
 
 def check_periods(periods: int | None) -> None:

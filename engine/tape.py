@@ -19,9 +19,20 @@ from engine.assets import (
     PaymentTiming,
 )  # fmt: skip
 from engine.contracts import CONTRACT_COLUMNS, Shared
+from engine.dates import BusinessDayConvention, Calendar, Frequency
 from engine.errors import Problem, TapeError
 from engine.loan_arrays import LoanArrays, validate
-from engine.loans import Amortization, HolidayInterest, Loan, RateSchedule, RoundingDirection, Schedule, Status
+from engine.loans import (
+    Amortization,
+    FinalStub,
+    HolidayInterest,
+    Loan,
+    MonthEnd,
+    RateSchedule,
+    RoundingDirection,
+    Schedule,
+    Status,
+)
 
 Kind = Literal["loan", "lease", "receivable", "student_loan", "revolving", "cashflow"]
 
@@ -96,6 +107,17 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     fee_rate: list[float | None] | float | None = None
     cashflows: list[str | None] | str | None = None
     behaviour: list[GivenBehaviour | None] | GivenBehaviour | None = None
+    payment_frequency: list[Frequency | None] | Frequency | None = None
+    origination_date: list[str | None] | str | None = None
+    next_payment_date: list[str | None] | str | None = None
+    paid_to_date: list[str | None] | str | None = None
+    maturity_date: list[str | None] | str | None = None
+    final_stub: list[FinalStub | None] | FinalStub | None = None
+    day_count: list[str | None] | str | None = None
+    business_day: list[BusinessDayConvention | None] | BusinessDayConvention | None = None
+    accrual_business_day: list[BusinessDayConvention | None] | BusinessDayConvention | None = None
+    calendar: list[str | None] | str | None = None
+    month_end: list[MonthEnd | None] | MonthEnd | None = None
 
 
 COLUMN_NAMES: tuple[str, ...] = Columns.__struct_fields__
@@ -118,7 +140,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Exactly one of: `loans`, `columns`, or `tape_id` of a tape stored in the service.
 
     schedules: the given schedules that loans name. rate_schedules: the step rates that loans name. cashflows: the
-    projected cashflows that assets of type cashflow name.
+    projected cashflows that assets of type cashflow name; calendars: those that loans name.
     """
 
     loans: list[AnyLoan] | None = None
@@ -127,6 +149,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     schedules: dict[str, Schedule] | None = None
     rate_schedules: dict[str, RateSchedule] | None = None
     cashflows: dict[str, CashflowTable] | None = None
+    calendars: dict[str, Calendar] | None = None
 
     @classmethod
     def from_columns(
@@ -135,12 +158,14 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         schedules: dict[str, Schedule] | None = None,
         rate_schedules: dict[str, RateSchedule] | None = None,
         cashflow_tables: dict[str, CashflowTable] | None = None,
+        calendars: dict[str, Calendar] | None = None,
         **columns: Any,
     ) -> "Tape":
         """A tape from arrays, lists or scalars named as the fields of Loan.
 
-        balance, annual_rate and remaining_term are needed. schedules, rate_schedules, cashflow_tables: what the
-        columns schedule, rate_schedule and cashflows name. Raises TapeError for a missing or unknown column.
+        balance, annual_rate and remaining_term are needed. schedules, rate_schedules, cashflow_tables,
+        calendars: what the columns schedule, rate_schedule, cashflows and calendar name.
+        Raises TapeError for a missing or unknown column.
         """
         unknown = [name for name in columns if name not in COLUMN_NAMES]
         if unknown:
@@ -152,7 +177,11 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if missing:
             raise TapeError([Problem(f"tape.columns.{name}", "is missing; every loan needs it") for name in missing])
         return cls(
-            columns=Columns(**columns), schedules=schedules, rate_schedules=rate_schedules, cashflows=cashflow_tables
+            columns=Columns(**columns),
+            schedules=schedules,
+            rate_schedules=rate_schedules,
+            cashflows=cashflow_tables,
+            calendars=calendars,
         )
 
     @classmethod
@@ -163,9 +192,16 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         schedules: dict[str, Schedule] | None = None,
         rate_schedules: dict[str, RateSchedule] | None = None,
         cashflows: dict[str, CashflowTable] | None = None,
+        calendars: dict[str, Calendar] | None = None,
     ) -> "Tape":
         """A tape from Structs of loans and other assets, with the schedules, steps and cashflows that they name."""
-        return cls(loans=list(loans), schedules=schedules, rate_schedules=rate_schedules, cashflows=cashflows)
+        return cls(
+            loans=list(loans),
+            schedules=schedules,
+            rate_schedules=rate_schedules,
+            cashflows=cashflows,
+            calendars=calendars,
+        )  # fmt: skip
 
     def __len__(self) -> int:
         if self.loans is not None:
@@ -191,7 +227,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def shared(self) -> Shared:
         """What the loans name."""
-        return Shared(self.schedules, self.rate_schedules, self.cashflows)
+        return Shared(self.schedules, self.rate_schedules, self.cashflows, self.calendars)
 
 
 def loan_columns(loans: Sequence[AnyLoan]) -> dict[str, Any]:

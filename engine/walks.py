@@ -3,7 +3,7 @@
 `walks_of` makes what a whole tape shares, `rows_of` the rows of a slice of it in the order of _core.STEPPED_NAMES.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import numpy as np
@@ -15,6 +15,7 @@ from engine.asset_terms import asset_rows, drawn_of, operations
 from engine.checks import INF
 from engine.contracts import Contracts
 from engine.loans import AMORTIZATIONS, ROUNDING_DIRECTIONS
+from engine.payment_calendars import PaymentCalendars
 
 if TYPE_CHECKING:
     from engine.loan_arrays import LoanArrays
@@ -32,7 +33,8 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
     schedule: float64 (loans,), where a loan's operations and its schedule's shares begin, the schedule -1 for none.
     shares, drawn: what is left and what is drawn by month, of the balance at the cut-off, back to back. payment:
     float64 (loans,), NaN where it follows from the balance. assets: whether any is no term loan. phase: int64 (loans,),
-    equal for loans that reset in the same months.
+    equal for loans that reset in the same months. calendar: float64 (loans,), the row of payments_begin, -1 for none;
+    period: years between its payments; amortized: how many repay it.
     """
 
     month: Floats
@@ -46,6 +48,11 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
     steady: Floats
     assets: bool
     phase: NDArray[np.int32]
+    calendar: Floats
+    period: Floats
+    amortized: Floats
+    payments_begin: NDArray[np.int32]
+    years_due: Floats
 
 
 def walks_of(loans: "LoanArrays", terms: Contracts) -> Walks:
@@ -59,17 +66,38 @@ def walks_of(loans: "LoanArrays", terms: Contracts) -> Walks:
     kept &= numbers["recast_frequency"] >= 0
     every, start = numbers["reset_frequency"], numbers["first_reset"]
     phase = np.where(terms.index >= 0, 1200 * np.minimum(every, 12) + np.maximum(start, 0) % every, 0)
+    calendars = terms.calendars
+    uneven = np.False_ if calendars is None else (calendars.calendar >= 0) & ~calendars.steady
     return Walks(
         month=month, op=op, value=value, program=program, shares=shares, drawn=drawn, schedule=schedule,
         assets=terms.assets is not None,
         payment=graduated_payment(loans, terms, growing),
-        steady=np.where(kept | np.isfinite(numbers["payment_cap"]) | graduated, 0.0, 1.0), phase=phase.astype(np.int32),
+        steady=np.where(kept | np.isfinite(numbers["payment_cap"]) | graduated | uneven, 0.0, 1.0),
+        phase=phase.astype(np.int32), **calendar_columns(loans, calendars),
     )  # fmt: skip
+
+
+def calendar_columns(loans: "LoanArrays", calendars: PaymentCalendars | None) -> dict[str, Any]:
+    """What Walks says of calendars."""
+    spread, free = loans.amortization_term, loans.interest_only
+    amortized = np.where(spread > 0, free + spread, loans.term).astype(np.float64)
+    if calendars is None:
+        none = np.broadcast_to(np.float64(-1), (len(loans),))
+        return {
+            "calendar": none, "period": np.broadcast_to(np.float64(1 / 12), (len(loans),)), "amortized": amortized,
+            "payments_begin": np.zeros((1, 1), dtype=np.int32), "years_due": np.zeros(1),
+        }  # fmt: skip
+    return {
+        "calendar": calendars.calendar.astype(np.float64), "period": calendars.period,
+        "amortized": np.where(calendars.calendar >= 0, calendars.payments, amortized),
+        "payments_begin": calendars.begins, "years_due": calendars.years,
+    }  # fmt: skip
 
 
 def growths_ahead(loans: "LoanArrays", terms: Contracts) -> NDArray[np.bool_]:
     """Where a payment is yet to grow."""
-    ahead: NDArray[np.bool_] = 12 * terms.numbers["graduation_years"] > loans.age
+    years = terms.numbers["graduation_years"]
+    ahead: NDArray[np.bool_] = (years > 0) & (12 * years > loans.age)
     return ahead
 
 
@@ -190,7 +218,7 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
     """Rows of the loans in a slice by the names of _core.STEPPED_NAMES, each float64 of the slice's length."""
     numbers = {name: column[part] for name, column in terms.numbers.items()}
     kind, term = loans.amortization[part], loans.term[part]
-    free, spread, age = loans.interest_only[part], loans.amortization_term[part], loans.age[part]
+    free, age = loans.interest_only[part], loans.age[part]
     floating, direction = terms.index[part] >= 0, terms.direction[part]
     recast, full = numbers["recast_frequency"], numbers["full_recast_frequency"]
     first_cap, first_floor = numbers["first_cap"], numbers["first_floor"]
@@ -202,7 +230,7 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
         "compound": as_floats(kind == LEVEL_PAY),
         "pays": as_floats((kind == LEVEL_PAY) | (kind == LINEAR)),
         "last": term - 1.0,
-        "amortized": np.where(spread > 0, free + spread, term).astype(np.float64),
+        "amortized": walks.amortized[part],
         "interest_only": as_floats(free > 0),
         "steady": walks.steady[part],
         "index": as_floats(np.maximum(terms.index[part], 0)),
@@ -228,6 +256,8 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
         "limit": terms.limit[part],
         "schedule": walks.schedule[part],
         "program": walks.program[part],
+        "calendar": walks.calendar[part],
+        "period": walks.period[part],
     }
 
 
@@ -269,4 +299,7 @@ def placed(
 
 
 # What an empty lane holds where nought would mean something.
-EMPTY = {"last": -1.0, "next_reset": INF, "next_recast": INF, "next_full": INF, "limit": INF, "schedule": -1.0}
+EMPTY = {
+    "last": -1.0, "next_reset": INF, "next_recast": INF, "next_full": INF, "limit": INF, "schedule": -1.0,
+    "calendar": -1.0,
+}  # fmt: skip

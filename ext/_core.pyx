@@ -274,7 +274,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                         memset(w.capped, 0, n * sizeof(double))
                         sums(&source, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring, NULL, 0)
                         before = now
-                    behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, 1, w.b)
+                    behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, 1, &w.b)
                     emit(now, c, w.b, m, w.scratch, row)
                     for f in range(N_FIELDS):
                         if slot[f] >= 0:
@@ -321,7 +321,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS]
                 w.b.late = l.late
-                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], m, n, 1, w.b)
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, 1, &w.b)
                 for v in range(runs[r, RUN_VECTORS]):
                     if with_flows:
                         memset(w.flows, 0, LANES * FLOWS * n * sizeof(double))

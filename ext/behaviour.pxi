@@ -8,7 +8,16 @@ cdef struct Behaviour:
     double *kept
     double *prepaid
     double *paying
+    # what each month is to loans that do not pay in every one: bits of PAYS, LOCKED, UNDRAWN; NULL for other loans
+    const double *months
     double *late  # (payments missed, months + 2), of loans with roll rates (ext/delinquent.pxi)
+
+
+# What a month is to a loan: it pays, prepayment is locked out, it has not been drawn.
+cdef enum:
+    PAYS = 1, LOCKED = 2, UNDRAWN = 4
+
+MONTH_PAYS, MONTH_LOCKED, MONTH_UNDRAWN = PAYS, LOCKED, UNDRAWN
 
 
 cdef double burnt_out(const Rules *rules, double smm, double alive) noexcept nogil:
@@ -21,19 +30,23 @@ cdef double burnt_out(const Rules *rules, double smm, double alive) noexcept nog
     return -expm1((log1p(-gone) if gone < 0.5 else log((1 - by) + by * exp(stays))) / 12)
 
 
-cdef void behave(const Rules *rules, const double *rates, long age, long term, long months, long stride, long begin,
-                 Behaviour b) noexcept nogil:
+cdef void behave(const Rules *rules, const double *rates, long age, long term, long walk, long months, long stride,
+                 long begin, Behaviour *b) noexcept nogil:
     """OUT b: what all loans of a run share, months 0 .. months. rates: of all curves, where the rules say.
 
-    stride: of the rows of b.late. begin: the first month that b does not have already, 1 for all of them.
+    walk: of the run; where it says that loans do not pay in every month, they prepay and default in the months in which
+    they do, at the rates of the months since compounded. stride: of the rows of b.late. begin: the first month that b
+    does not have already, 1 for all of them.
     """
     cdef long t, lag = rules.lag, stop = term - lag if rules.stop else months
-    cdef double s, m, left, alive
+    cdef double s, m, left, alive, prepaying = 0, failing = 0
+    cdef int month
     cdef const double *prepay = rates + rules.prepayment_at + age * rules.prepayment_stride
     cdef const double *fail = rates + rules.default_at + age * rules.default_stride
     cdef bint burns = rules.burnout_floor < 1
+    b.months = rates + walk // WALKS if walk >= WALKS else NULL
     if rules.late:
-        behave_late(rules, rates, age, months, stride, b)
+        behave_late(rules, rates, age, months, stride, b[0])
         return
     if begin == 1:
         b.alive[0] = 1
@@ -42,6 +55,18 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
     for t in range(begin, months + 1):
         m = fail[t] if t <= stop else 0
         s = burnt_out(rules, prepay[t], alive) if burns else prepay[t]
+        if b.months != NULL:
+            month = <int>b.months[t]
+            if month & LOCKED:
+                s = 0
+            if not month & UNDRAWN:
+                failing = failing + m - failing * m
+                prepaying = prepaying + s - prepaying * s
+            if not month & PAYS:
+                b.default[t] = b.prepaid[t] = 0
+                b.kept[t] = b.paying[t] = b.alive[t] = alive
+                continue
+            m, s, failing, prepaying = failing, prepaying, 0, 0
         if rules.prepayment_base != GROSS:
             s = s * (1 - m)
         if s > 1 - m:

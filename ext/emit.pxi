@@ -37,6 +37,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     emit_assets(rules, c, b, months, row)
     if rules.defaulted:
         emit_defaulted(rules, c, months, row)
+    before_draw(c, b, months, row)
     if row[NET_INTEREST] != NULL:
         for t in range(months):
             row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
@@ -46,6 +47,24 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     if row[CASHFLOW] != NULL:
         for t in range(months):
             row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t] + (row[OTHER_INCOME][t] - row[DRAW][t])
+
+
+cdef void before_draw(Contract c, Behaviour b, long months, double **row) noexcept nogil:
+    """OUT no balance and no fee before loans are drawn, and the draw; by contract they owe from the cut-off."""
+    cdef long t, start = 0
+    if b.months == NULL:
+        return
+    while start < months and <int>b.months[start + 1] & UNDRAWN:
+        start += 1
+    if start == 0:
+        return
+    if row[DRAW] != NULL:
+        row[DRAW][start - 1] = c.balance[0]
+    for t in range(start):
+        if row[BALANCE] != NULL and t < start - 1:
+            row[BALANCE][t] = 0
+        if row[SERVICING_FEE] != NULL:
+            row[SERVICING_FEE][t] = 0
 
 
 cdef simd_void emit_paths(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
@@ -170,6 +189,16 @@ cdef simd_void on_defaulted(const Rules *rules, const double *weights, const dou
     held(rules, weights, defaults, out, 0, months)
 
 
+cdef void when_paid(const Rules *rules, Behaviour b, long months, double *out) noexcept nogil:
+    """Takes interest on frozen balances out of OUT out in months in which the loans do not pay; out[t] is of month t + 1."""
+    cdef long t
+    if b.months == NULL or rules.advancing == ADVANCE_ALL:
+        return
+    for t in range(months):
+        if not <int>b.months[t + 1] & PAYS:
+            out[t] = 0
+
+
 cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
                              double *defaulted, double **row) noexcept nogil:
     """OUT interest, its parts and the servicing fee."""
@@ -183,6 +212,7 @@ cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long m
     cdef double first = 0 if rules.after else 1  # whether those who default miss the month's interest
     if expected != NULL or lost != NULL or row[ADVANCED_INTEREST] != NULL or (interest != NULL and advanced):
         on_defaulted(rules, all_of, c.interest, c, b, months, defaults, defaulted)
+        when_paid(rules, b, months, defaulted)
     if expected != NULL:
         for t in range(1, months + 1):
             expected[t - 1] = c.interest[t - 1] * b.alive[t - 1] + defaulted[t - 1]
@@ -191,6 +221,7 @@ cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long m
             lost[t - 1] = c.interest[t - 1] * b.default[t] * first + defaulted[t - 1]
     if rules.general and advanced and (row[ADVANCED_INTEREST] != NULL or interest != NULL):
         on_defaulted(rules, c.rates + rules.advanced_at, c.interest, c, b, months, defaults, defaulted)
+        when_paid(rules, b, months, defaulted)
         first = first * (rules.advance_share if rules.advance_months > 0 else 0)
     if row[ADVANCED_INTEREST] != NULL:
         for t in range(1, months + 1):

@@ -13,6 +13,10 @@
  * over REFRESH months only. A payment that was stated, capped or left as it was when the rate changed is walked as
  * it stands: there the error is about (1 + r)^t ulps of the opening balance, r the rate of a month.
  *
+ * Loans that pay on other dates than once a month have a calendar: for each payment the years whose interest falls due
+ * with it, in the month that it falls into. Their months are walked payment by payment, and payments are recast to the
+ * payments left, not to the months.
+ *
  * How to add to it. What a loan does at known months (a draw, a penalty, a status that ends): an operation, that is a
  * number in the enum below, a case in `operate`, and its entries in engine/contracts.py. What follows from
  * the state or from a path at regular times: a row in the enum of rows, a part of `events`, and its
@@ -34,7 +38,7 @@ enum {
     ROW_STEADY, ROW_INDEX, ROW_NEXT_RESET, ROW_RESET_EVERY, ROW_LOOK_BACK, ROW_MARGIN, ROW_FIRST_CAP, ROW_FIRST_FLOOR,
     ROW_CAP, ROW_FLOOR, ROW_LIFE_CAP, ROW_LIFE_FLOOR, ROW_ROUNDING, ROW_UP, ROW_DOWN, ROW_RECAST_ON_RESET,
     ROW_NEXT_RECAST, ROW_RECAST_EVERY, ROW_NEXT_FULL, ROW_FULL_EVERY, ROW_PAYMENT_CAP, ROW_LIMIT, ROW_SCHEDULE,
-    ROW_PROGRAM, STEPPED_ROWS
+    ROW_PROGRAM, ROW_CALENDAR, ROW_PERIOD, STEPPED_ROWS
 };
 
 /* Operations of a program: (month, operation, value), in order; the last is OP_END. */
@@ -69,6 +73,10 @@ typedef struct {
     /* IN rows of ASSET_ROWS as `rows`, NULL where all are term loans; shares drawn by month, beside schedules */
     const double *asset;
     const double *drawn;
+    /* calendars, calendar_width months a row: entry t is where the payments of month t + 1 begin in years_due */
+    const int *payments_begin;
+    long calendar_width;
+    const double *years_due;
 } stepped_run;
 
 typedef struct {
@@ -138,11 +146,27 @@ INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i,
     return at_most(at_least(q, ROW(ROW_LIFE_FLOOR)), ROW(ROW_LIFE_CAP));
 }
 
+/* Payments from s to the end of the amortization; months for loans that pay by the month. */
+INLINE vec payments_left(const stepped_run *run, long first, long i, double s) {
+    vec left = ROW(ROW_AMORTIZED) - s;
+    mask dated = ROW(ROW_CALENDAR) >= 0.0;
+    if (!any(dated)) return left;
+    for (int j = 0; j < LANES; j++) {
+        const double calendar = ROW(ROW_CALENDAR)[j];
+        if (calendar < 0) continue;
+        const int *begin = run->payments_begin + (long)calendar * run->calendar_width;
+        const long at = (long)s < run->calendar_width ? (long)s : run->calendar_width - 1;
+        left[j] = ROW(ROW_AMORTIZED)[j] - (double)(begin[at] - begin[0]);
+    }
+    return left;
+}
+
 /* Recasts the contract's payment to what repays the balance by the end of the amortization; `capped` lanes move by
  * their payment cap at most. */
 INLINE void recast(const stepped_run *run, walk *w, long first, long i, mask which, mask capped, double s) {
-    vec r = ROW(ROW_COMPOUND) * w->rate[i] / 12.0, cap = ROW(ROW_PAYMENT_CAP), old = w->contract[i];
-    vec fresh = ROW(ROW_PAYS) * level_payment(w->a[i], r, at_least(ROW(ROW_AMORTIZED) - s, (vec){0} + 1.0));
+    vec a_year = ROW(ROW_COMPOUND) * w->rate[i], cap = ROW(ROW_PAYMENT_CAP), old = w->contract[i];
+    vec r = choose(ROW(ROW_CALENDAR) >= 0.0, a_year * ROW(ROW_PERIOD), a_year / 12.0);
+    vec fresh = ROW(ROW_PAYS) * level_payment(w->a[i], r, at_least(payments_left(run, first, i, s), (vec){0} + 1.0));
     mask bound = capped & (cap < INFINITY);
     if (any(bound)) {
         vec finite = choose(cap < INFINITY, cap, (vec){0});
@@ -187,7 +211,7 @@ INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s
     const vec zero = {0}, one = zero + 1.0, never = zero + INFINITY, hold = w->hold[i];
     mask held = hold > 0.0, waits = held | (w->interest_only[i] > 0.0), ends = ROW(ROW_LAST) == s;
     w->compound[i] = ROW(ROW_COMPOUND);
-    w->r[i] = w->rate[i] / 12.0;
+    w->r[i] = choose(ROW(ROW_CALENDAR) >= 0.0, w->rate[i], w->rate[i] / 12.0);
     w->payment[i] = w->contract[i];
     if (any(waits)) {
         vec compound = choose(w->interest_only[i] > 0.0, zero, w->compound[i]);
@@ -310,12 +334,48 @@ INLINE vec asset_month(const stepped_run *run, const walk *w, long first, long i
     return next;
 }
 
+/* Balances after month t of the lanes with a calendar, and OUT the interest due; the others as in `next`. What ends a loan
+ * is paid with the last payment of its month. */
+INLINE vec on_calendar(const stepped_run *run, const walk *w, long first, long i, vec next, vec *accrued, long t) {
+    const vec zero = {0}, calendar = ROW(ROW_CALENDAR);
+    mask dated = calendar >= 0.0;
+    if (!any(dated)) return next;
+    int at[LANES], count[LANES], most = 0;
+    for (int j = 0; j < LANES; j++) {
+        at[j] = count[j] = 0;
+        if (calendar[j] < 0 || t >= run->calendar_width) continue;
+        const int *begin = run->payments_begin + (long)calendar[j] * run->calendar_width;
+        at[j] = begin[t - 1];
+        count[j] = begin[t] - begin[t - 1];
+        if (count[j] > most) most = count[j];
+    }
+    mask free = (w->hold[i] == 0.0) & (w->interest_only[i] == 0.0), all_due = w->payment[i] == ALL_DUE;
+    vec a = w->a[i], total = zero, before_last = choose(all_due, choose(free, w->contract[i], zero), w->payment[i]);
+    for (int k = 0; k < most; k++) {
+        vec years = zero;
+        mask live = {0}, last = {0};
+        for (int j = 0; j < LANES; j++) {
+            if (k >= count[j]) continue;
+            live[j] = -1;
+            last[j] = -(long long)(k + 1 == count[j]);
+            years[j] = run->years_due[at[j] + k];
+        }
+        vec due = w->r[i] * years * a;
+        vec after = a + w->compound[i] * due - choose(last, w->payment[i], before_last);
+        total = choose(live, total + due, total);
+        a = choose(live, choose(after > 0.0, after, zero), a);
+    }
+    *accrued = choose(dated, total, *accrued);
+    return choose(dated, a, next);
+}
+
 /* One block: adds sums of a(t), i(t) and fee a(t) to balance, interest and fees [0 .. months] (interest[t - 1] is due in
  * month t), and the capped loss min(severity a(t), a(t + lag)) to capped[t + lag + 1]. lanes, dues: OUT the balances
  * and the interest of a single vector lane by lane, rows `stride` apart, or NULL. flows: FLOWS rows of what assets add,
  * `stride` apart, or NULL; with lanes, FLOWS rows for each. ring: STEPPED x (lag + 1) vectors. */
 INLINE void stepped_block(const stepped_run *run, long first, long vectors, long months, int with_limit,
-                          int with_schedule, int with_asset, int with_loss, double severity, long lag, double *balance,
+                          int with_schedule, int with_calendar, int with_asset, int with_loss, double severity,
+                          long lag, double *balance,
                           double *interest, double *fees, double *capped, double *ring, double *lanes, double *dues,
                           double *flows, long stride) {
     walk state, *w = &state;
@@ -364,6 +424,7 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
                     next = w->a[i] + w->compound[i] * accrued - w->payment[i];
                 }
             }
+            if (with_calendar) next = on_calendar(run, w, first, i, next, &accrued, t);
             if (with_schedule) next = on_schedule(run, w, first, i, next, t);
             if (with_asset) {
                 next = asset_month(run, w, first, i, s, t, next, &accrued, flow);
@@ -413,8 +474,15 @@ INLINE int needs_asset(const stepped_run *run, long first, long vectors) {
     return run->drawn && needs_schedule(run, first, vectors);
 }
 
+INLINE int needs_calendar(const stepped_run *run, long first, long vectors) {
+    const double *calendar = run->rows + ROW_CALENDAR * run->stride + first * LANES;
+    for (long k = 0; k < vectors * LANES; k++)
+        if (calendar[k] >= 0) return 1;
+    return 0;
+}
+
 /* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees, capped or flows may be NULL. flows:
- * FLOWS rows, `stride` apart. Blocks without limits, schedules and assets have a loop of their own. */
+ * FLOWS rows, `stride` apart. Blocks without limits, schedules, calendars and assets have a loop of their own. */
 SIMD static void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
                               double *interest, double *fees, double *capped, double *ring, double *flows,
                               long stride) {
@@ -423,17 +491,21 @@ SIMD static void stepped_sums(const stepped_run *run, long months, double severi
         long left = run->vectors - first, width = left < STEPPED ? left : STEPPED;
         const int rare = needs_limit(run, first, width) || needs_schedule(run, first, width) ||
                          needs_asset(run, first, width);
+        const int dated = needs_calendar(run, first, width);
         if (capped)
-            stepped_block(run, first, width, months, 1, 1, asset, 1, severity, lag, balance, interest, fees, capped,
+            stepped_block(run, first, width, months, 1, 1, 1, asset, 1, severity, lag, balance, interest, fees, capped,
                           ring, NULL, NULL, flows, stride);
         else if (rare)
-            stepped_block(run, first, width, months, 1, 1, asset, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+            stepped_block(run, first, width, months, 1, 1, 1, asset, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
                           NULL, flows, stride);
+        else if (dated)
+            stepped_block(run, first, width, months, 0, 0, 1, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+                          NULL, NULL, 0);
         else if (width == STEPPED)
-            stepped_block(run, first, STEPPED, months, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+            stepped_block(run, first, STEPPED, months, 0, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
                           NULL, NULL, 0);
         else
-            stepped_block(run, first, width, months, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+            stepped_block(run, first, width, months, 0, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
                           NULL, NULL, 0);
     }
 }
@@ -442,7 +514,7 @@ SIMD static void stepped_sums(const stepped_run *run, long months, double severi
  * flows: [LANES][FLOWS][stride], zeroed by the caller, or NULL. */
 SIMD static void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues,
                                double *flows, long stride, double *scratch) {
-    stepped_block(run, vector, 1, months, 1, 1, run->asset != NULL, 0, 0, 0, scratch, NULL, NULL, NULL, NULL, lanes,
+    stepped_block(run, vector, 1, months, 1, 1, 1, run->asset != NULL, 0, 0, 0, scratch, NULL, NULL, NULL, NULL, lanes,
                   dues, flows, stride);
 }
 #endif

@@ -98,7 +98,7 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
                     r = order[i]
                     k, m = keys[r, KEY_SET], keys[r, KEY_MONTHS]
                     now = &rule[s, k]
-                    row = &rows[r, set_of[s] if keys[r, KEY_WALK] == WALK_ON_INDEX else 0, 0, 0]
+                    row = &rows[r, set_of[s] if keys[r, KEY_WALK] % WALKS == WALK_ON_INDEX else 0, 0, 0]
                     c.balance = row
                     c.interest = row + n if with_rate else w.interest
                     c.fees = row + (1 + with_rate) * n if with_fee else w.fees
@@ -108,7 +108,7 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
                         begin_losses(now, &rates[0], &l)
                         add_losses(now, &rates[0], c.balance, c.balance, 0, 0, m, &l)
                     begin = 1 if before == NULL or now.late else shared(now, before, &keys[r, 0]) + 1
-                    behave(now, &rates[0], keys[r, KEY_AGE], keys[r, KEY_TERM], m, n, begin, w.b)
+                    behave(now, &rates[0], keys[r, KEY_AGE], keys[r, KEY_TERM], keys[r, KEY_WALK], m, n, begin, &w.b)
                     before = &keys[r, 0]
                     emit(now, c, w.b, m, w.scratch, field)
                     for f in range(N_FIELDS):
@@ -122,6 +122,8 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
 cdef long shared(const Rules *rules, const long *before, const long *key) noexcept nogil:
     """The months in which two runs of a scenario behave alike: until the defaults of the first stop, if they do."""
     cdef long upto = before[KEY_MONTHS] if before[KEY_MONTHS] < key[KEY_MONTHS] else key[KEY_MONTHS], stop
+    if before[KEY_WALK] >= WALKS or key[KEY_WALK] >= WALKS:
+        return 0
     if before[KEY_SET] != key[KEY_SET] or before[KEY_AGE] != key[KEY_AGE]:
         return 0
     if rules.stop and before[KEY_TERM] != key[KEY_TERM]:

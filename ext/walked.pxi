@@ -14,6 +14,9 @@ cdef extern from "stepped.h" nogil:
         const int *op
         const double *asset
         const double *drawn
+        const int *payments_begin
+        long calendar_width
+        const double *years_due
     void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
                       double *interest, double *fees, double *capped, double *ring, double *flows,
                       long stride) noexcept
@@ -34,7 +37,7 @@ STEPPED_NAMES = (
     "balance", "rate", "fee", "payment", "compound", "pays", "last", "amortized", "interest_only", "steady", "index",
     "next_reset", "reset_every", "look_back", "margin", "first_cap", "first_floor", "cap", "floor", "life_cap",
     "life_floor", "rounding", "up", "down", "recast_on_reset", "next_recast", "recast_every", "next_full", "full_every",
-    "payment_cap", "limit", "schedule", "program",
+    "payment_cap", "limit", "schedule", "program", "calendar", "period",
 )
 OPERATIONS = ("rate", "amortize", "hold", "base", "resume", "close", "first", "grow", "level", "end")
 ASSET_NAMES = (
@@ -44,9 +47,12 @@ FLOW_KINDS = FLOWS
 assert len(STEPPED_NAMES) == STEPPED_ROWS
 assert len(ASSET_NAMES) == ASSET_ROWS
 
-# How a run is walked: column RUN_WALK.
+# How a run is walked: column RUN_WALK modulo WALKS. What is left, divided by WALKS, is where in `rates` the months in
+# which its loans pay are told, 0 for every month (behaviour.pxi).
 cdef enum:
-    WALK_BACK, WALK_FORWARD, WALK_ON_INDEX
+    WALK_BACK, WALK_FORWARD, WALK_ON_INDEX, WALKS = 4
+
+WALKS_A_PATTERN = WALKS
 
 
 cdef struct Source:
@@ -80,7 +86,9 @@ cdef struct Tables:
 cdef class Walked:
     """What all stepped runs of a chunk read: rows in lanes, programs, schedules, and index values by set.
 
-    rows: float64 (rows, lanes). asset: float64 (rows, lanes) of what is no term loan, or (rows, 0). index: float64 (sets, indices, months), `past` of them before the cut-off. set_of:
+    rows: float64 (rows, lanes). asset: float64 (rows, lanes) of what is no term loan, or (rows, 0). payments_begin: int32
+    (calendars, months + 1), years_due: float64, by payment. index: float64 (sets, indices, months), `past` of them
+    before the cut-off. set_of:
     int64 (scenarios,), the set of each.
     """
     cdef const double[:, ::1] rows
@@ -93,11 +101,15 @@ cdef class Walked:
     cdef const int[::1] op
     cdef const double[:, ::1] asset
     cdef const double[::1] drawn
+    cdef const int[:, ::1] payments_begin
+    cdef const double[::1] years_due
 
-    def __init__(self, rows, index, set_of, past, shares, month, op, value, asset, drawn):
+    def __init__(self, rows, index, set_of, past, shares, month, op, value, asset, drawn, payments_begin,
+                 years_due):
         self.rows, self.index, self.set_of, self.past = rows, index, set_of, past
         self.shares, self.month, self.op, self.value = shares, month, op, value
         self.asset, self.drawn = asset, drawn
+        self.payments_begin, self.years_due = payments_begin, years_due
 
     cdef Tables tables(self):
         cdef Tables out
@@ -113,6 +125,9 @@ cdef class Walked:
         out.run.op = &self.op[0]
         out.run.asset = &self.asset[0, 0] if self.asset.shape[1] else NULL
         out.run.drawn = &self.drawn[0]
+        out.run.payments_begin = &self.payments_begin[0, 0]
+        out.run.calendar_width = self.payments_begin.shape[1]
+        out.run.years_due = &self.years_due[0]
         out.index = &self.index[0, 0, 0]
         out.sets = self.index.shape[0]
         out.set_size = self.index.shape[1] * self.index.shape[2]
@@ -122,7 +137,7 @@ cdef class Walked:
 
 cdef long point(Source *source, const double[:, ::1] loans, const Tables *tables, const long *row) noexcept nogil:
     """OUT source: the vectors of the run that `row` describes. Returns how many sets of index values it is walked on."""
-    source.forward = row[RUN_WALK] != WALK_BACK
+    source.forward = row[RUN_WALK] % WALKS != WALK_BACK
     if not source.forward:
         lane_pointers(&source.plain, &loans[0, 0] + row[RUN_FIRST], loans.shape[1], row[RUN_VECTORS])
         return 1
@@ -132,7 +147,7 @@ cdef long point(Source *source, const double[:, ::1] loans, const Tables *tables
         source.stepped.asset = tables.run.asset + row[RUN_FIRST]
     source.stepped.vectors = row[RUN_VECTORS]
     source.stepped.index = tables.index
-    return tables.sets if row[RUN_WALK] == WALK_ON_INDEX else 1
+    return tables.sets if row[RUN_WALK] % WALKS == WALK_ON_INDEX else 1
 
 
 cdef void lanes_of(const Source *source, long vector, long months, double *lanes, double *dues, double *flows, long stride,

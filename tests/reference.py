@@ -226,6 +226,7 @@ class Cohort:
     ) -> None:
         self.loan, self.assumptions, self.conventions, self.share = loan, assumptions, conventions, share
         self.month, self.new, self.rates = month, new, rates
+        self.waits: set[int] = set()  # months in which the loan pays nothing by contract
         # A loan that pays in the month in which it defaults misses its first payment in the next.
         self.first = month + (conventions.default_base == "after_scheduled_principal")
         self.stages = stages
@@ -246,6 +247,8 @@ class Cohort:
     def rate(self, month: int) -> float:
         """The rate of a month; a balance that does not amortise keeps that of its default."""
         advances = self.assumptions.advancing == "principal_and_interest"
+        if month in self.waits:
+            return 0.0
         return self.rates[max(month, self.first) - 1] if advances else self.rates[self.first - 1]
 
     def due(self, month: int) -> float:
@@ -305,10 +308,12 @@ def project_loan(
     periods: int,
     cutoff: datetime.date | None = None,
     contract: tuple[list[float], list[float]] | None = None,
+    waits: tuple[int, set[int]] = (0, set()),
 ) -> Columns:
     """Every field of one loan over the periods.
 
     contract: the shares that schedule() gives and the monthly rate of each month, for loans whose rate changes.
+    waits: the month in which the loan is drawn (0 for one that is), and the months in which it pays nothing.
     """
     assumptions = assumptions_for(loan, assumptions)
     stages, lag, term, rate = assumptions.stages, assumptions.lag, loan.remaining_term, loan.annual_rate / 12
@@ -319,13 +324,20 @@ def project_loan(
     shares, rates = contract or (schedule(loan), [rate] * loan.remaining_term)
     share, rates = shares + [0.0] * (periods + lag + 2), rates + [0.0] * (periods + lag + 2)
     performing, alive = loan.balance, 1.0
+    (start, idle), failed, prepaid = waits, 0.0, 0.0
+    term, first_age = len(rates) - (periods + lag + 2), -start if start else age_of(loan)
     cohorts: list[Cohort] = []
     out: Columns = {name: [] for name in FIELDS}
     for i in range(1, periods + 1):
         keep, rate = share[i] / share[i - 1] if share[i - 1] > 0 else 0.0, rates[i - 1]
-        age, month = age_of(loan) + i, calendar_month(cutoff, i)
+        age, month = max(first_age + i, 1), calendar_month(cutoff, i)
         mdr = 0.0 if stops and i > term - lag else rate_of(assumptions.default, i, age, month)
         smm = burnt_out(assumptions, rate_of(assumptions.prepayment, i, age, month), alive)
+        if i <= start:
+            mdr = smm = 0.0
+        failed, prepaid = 1 - (1 - failed) * (1 - mdr), 1 - (1 - prepaid) * (1 - smm)
+        mdr, smm = (0.0, 0.0) if i in idle else (failed, prepaid)
+        failed, prepaid = (failed, prepaid) if i in idle else (0.0, 0.0)
         smm = min(smm, 1 - mdr) if conventions.prepayment_base == "gross" else smm * (1 - mdr)
         prepays_first = conventions.prepayment_base == "opening_net_of_defaults"
         pays_first = conventions.default_base == "after_scheduled_principal"
@@ -334,6 +346,7 @@ def project_loan(
         before = cohorts
         cohorts = [cohort for cohort in cohorts if i <= cohort.month + lag]
         newest = Cohort(loan, assumptions, conventions, share, rates, stages, i, new)
+        newest.waits = idle
         cohorts += [newest] if new else []
         ended = [cohort.liquidated(i) for cohort in cohorts]
         liquidated = {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
@@ -374,14 +387,20 @@ def project_loan(
             "mortgage_insurance": liquidated["mortgage_insurance"],
             "recouped_advances": liquidated["recouped_advances"],
             **dict.fromkeys(ASSETS, 0.0),  # term loans have none
+            "draw": loan.balance if i == start else 0.0,
             **dict.fromkeys(DELINQUENT, 0.0),  # tests/reference_late.py has those of loans that fall behind
         }
         row["net_interest"] = row["interest"] - row["servicing_fee"]
         row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))
         row["cashflow"] = row["principal"] + row["net_interest"]
+        performing = row["balance"]
+        if i <= start:
+            row["cashflow"] += row["servicing_fee"] - row["draw"]
+            row["net_interest"] += row["servicing_fee"]
+            row["balance"] = performing if i == start else 0.0
+            row["servicing_fee"] = 0.0
         for name in FIELDS:
             out[name].append(row[name])
-        performing = row["balance"]
         alive *= 1 - mdr - smm
     return out
 

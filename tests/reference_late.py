@@ -93,6 +93,7 @@ def project_late_loan(
             "expected_principal": alive * due,
             "advanced_interest": 0.0,
             "advanced_principal": 0.0,
+            "draw": 0.0,
         }
         current, late = math.fsum(next_current), next_late[: most + 1]
         owed = [current * scheduled(i), *(late[k] * scheduled(max(i - k, 0)) for k in range(1, most + 1))]
