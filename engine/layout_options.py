@@ -13,6 +13,8 @@ ON_ERROR = ("refuse", "skip")
 NEEDED = COLUMN_NAMES[:3]
 # A projection of a floating rate needs a path for its index: the caller maps these columns where there is one.
 FLOATING = ("index", "margin", "first_reset", "reset_frequency", "periodic_cap", "life_cap", "life_floor")
+# Age and term are worked out from these; as columns they would ask for payment by date, which the files do not state.
+DATES = ("origination_date", "maturity_date")
 WHOLE = ("remaining_term", "original_term", "age", "interest_only_term", "amortization_term")
 
 

@@ -16,7 +16,7 @@ from engine.layout_cells import Cells, as_texts, present, read_cells
 from engine.layout_faults import Faults, check, refuse, source_of, with_wrong_rows
 from engine.layout_files import Batch, LayoutFile, Source, batches, detect, headers
 from engine.layout_join import joined, without_duplicates
-from engine.layout_options import FLOATING, NEEDED, ON_ERROR, WHOLE, LayoutTape, Options
+from engine.layout_options import DATES, FLOATING, NEEDED, ON_ERROR, WHOLE, LayoutTape, Options
 from engine.layout_report import ReadReport
 from engine.layout_values import Values, derive, one_of
 from engine.layouts import LAYOUTS, layout_named
@@ -314,8 +314,8 @@ def without_incomplete(values: Values, n: int) -> None:
 
 
 def apart(options: Options) -> set[str]:
-    """The terms of floating rates that stay in `extra`: all that no mapping makes columns of the tape."""
-    return set() if options.floating else set(FLOATING) - set(options.mapping.values())
+    """What stays in `extra`: dates, and the terms of floating rates that no mapping makes columns of the tape."""
+    return set(DATES) | (set() if options.floating else set(FLOATING) - set(options.mapping.values()))
 
 
 def extras(layout: Layout, values: Values, batch: Batch, chosen: NDArray[np.bool_], options: Options) -> dict[str, Any]:
