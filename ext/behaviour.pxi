@@ -25,8 +25,10 @@ cdef double burnt_out(const Rules *rules, double smm, double alive) noexcept nog
 
     As annual_changed in engine/curves.py: above a half the share that stays is what is computed.
     """
-    cdef double by = rules.burnout_floor + rules.burnout_slope * alive, stays = 12 * log1p(-smm)
-    cdef double gone = by * -expm1(stays)
+    cdef double by = rules.burnout_floor + rules.burnout_slope * alive, stays = 12 * log1p(-smm), gone
+    if by > 1:
+        by = 1  # shares that add up to one but for their rounding
+    gone = by * -expm1(stays)
     return -expm1((log1p(-gone) if gone < 0.5 else log((1 - by) + by * exp(stays))) / 12)
 
 
