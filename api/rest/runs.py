@@ -77,10 +77,10 @@ def moment(request: AnyRequest, name: str) -> datetime | None:
         return None
     try:
         found = msgspec.convert(text.replace(" ", "+"), datetime)
-    except msgspec.ValidationError as error:
+        return (found if found.tzinfo else found.replace(tzinfo=UTC)).astimezone(UTC)
+    except (msgspec.ValidationError, OverflowError) as error:
         fault = Fault(name, f"is {text[:80]!r}; expected a time such as 2026-01-31T00:00:00Z")
         raise Refusal(400, f"{name} {fault.message}.", [fault]) from error
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 async def run_of(request: AnyRequest, run_id: str) -> Run:

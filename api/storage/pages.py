@@ -3,7 +3,7 @@
 import base64
 import binascii
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Generic, TypeVar
 
 import msgspec
@@ -41,8 +41,8 @@ def decode_cursor(cursor: str) -> tuple[datetime, str]:
         at, id = msgspec.msgpack.decode(raw, type=tuple[datetime, str])
         if at.tzinfo is None:
             raise BadCursor(f"the cursor is {cursor[:80]!r}; expected one that a listing gave")
-        return at, id
-    except (ValueError, binascii.Error, UnicodeEncodeError, msgspec.DecodeError) as error:
+        return at.astimezone(UTC), id
+    except (ValueError, OverflowError, binascii.Error, UnicodeEncodeError, msgspec.DecodeError) as error:
         raise BadCursor(f"the cursor is {cursor[:80]!r}; expected one that a listing gave") from error
 
 

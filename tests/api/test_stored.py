@@ -1,5 +1,6 @@
 """Stored tapes, scenarios and runs over REST, on the real application with SQLite and a folder."""
 
+import errno
 import io
 import json
 from datetime import timedelta
@@ -10,10 +11,13 @@ import pyarrow.parquet
 import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
+from sqlalchemy.exc import DBAPIError
 
 import engine
 from api.auth import issue_token
 from api.settings import Settings
+from api.storage.objects import MissingObject, StoreError
+from api.stored import stored_refusal
 
 Client = TestClient[Litestar]
 CSV = b"loan_id,balance,annual_rate,remaining_term,group\nA,1000,0.06,12,x\nB,2000,0.05,24,y\n"
@@ -253,6 +257,8 @@ class TestRuns:
         assert since["items"] == []
         assert client.get("/v1/runs?state=lost", headers=analyst).status_code == 422
         assert client.get("/v1/runs?created_from=yesterday", headers=analyst).status_code == 400
+        beyond = "0001-01-01T00:00:00%2B14:00"
+        assert client.get(f"/v1/runs?created_from={beyond}", headers=analyst).status_code == 400
 
     def test_a_run_is_run_again_and_deleted(
         self, client: Client, analyst: dict[str, str], tape: dict[str, Any]
@@ -321,3 +327,29 @@ class TestOwners:
         reader = bearer_of(settings, "reader", "reader")
         answer = client.post(f"/v1/{path}", json={}, headers=reader)
         assert answer.status_code == 403
+
+
+class Lost(Exception):
+    """A driver's error with the state that the server sent."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__(sqlstate)
+        self.sqlstate = sqlstate
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (DBAPIError("SELECT 1", {}, Lost("40P01")), 503),  # deadlock detected
+        (DBAPIError("SELECT 1", {}, Lost("57P01")), 503),  # ended by an administrator
+        (DBAPIError("SELECT 1", {}, Lost("53300")), 503),  # too many connections
+        (DBAPIError("SELECT 1", {}, Lost("42P01")), 500),  # a table that is not there is a fault of ours
+        (TimeoutError(), 503),
+        (StoreError("gone"), 503),
+        (MissingObject("gone"), 500),
+        (OSError(errno.ENOSPC, "full"), 507),
+        (OSError(errno.EACCES, "ours"), 500),
+    ],
+)
+def test_an_outage_is_told_from_a_fault_of_ours(error: Exception, status: int) -> None:
+    assert stored_refusal(error).status == status
