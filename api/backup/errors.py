@@ -13,6 +13,10 @@ class ArchiveDamaged(BackupError):
     """An archive that is not, to the bit, what was written: cut short, altered, renamed, or under another key."""
 
 
+class WrongKey(ArchiveDamaged):
+    """A key at hand that does not open an archive: another of the same id, or the archive's header is altered."""
+
+
 class KeyMissing(BackupError):
     """The key that an archive was encrypted with is not among the keys at hand."""
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from api.backup.errors import ArchiveDamaged, BackupError, KeyMissing
+from api.backup.errors import ArchiveDamaged, BackupError, KeyMissing, WrongKey
 
 KEY_BYTES = 32
 KMS = "kms"
@@ -55,7 +55,7 @@ class Keys:
         return DataKey(key_id, secret, wrapped)
 
     def unwrap(self, key_id: str, wrapped: bytes, context: str) -> bytes:
-        """The data key of the archive named `context`. Raises KeyMissing and ArchiveDamaged."""
+        """The data key of the archive named `context`. Raises KeyMissing and WrongKey."""
         if key_id == KMS:
             secret: bytes = kms("decrypt", CiphertextBlob=wrapped, EncryptionContext=bound(context))["Plaintext"]
             return secret
@@ -68,7 +68,7 @@ class Keys:
             message = (
                 f"{context}: the key {key_id!r} at hand is another than it was made with, or its header is altered"
             )
-            raise ArchiveDamaged(message) from error
+            raise WrongKey(message) from error
 
 
 def wrapper(key: bytes) -> AESGCM:

@@ -15,7 +15,7 @@ import msgspec
 
 from api import metrics
 from api.backup import archive, inventory, plain, status
-from api.backup.errors import ArchiveDamaged, BackupBusy, BackupError, ContentsDiffer, NoSuchBackup
+from api.backup.errors import ArchiveDamaged, BackupBusy, BackupError, ContentsDiffer, NoSuchBackup, WrongKey
 from api.backup.manifest import Check, Contents, Manifest, moment, shown
 from api.backup.places import backup_store, database_from, keys_from, object_store, retention_from
 from api.backup.postgres import LockedPostgres, PostgresDatabase, Restored
@@ -296,6 +296,8 @@ class BackupManager:
         """Keeps whether a backup was found sound. A store, key or database that is away says nothing of the backup."""
         try:
             yield
+        except WrongKey:
+            raise
         except (ArchiveDamaged, ContentsDiffer) as error:
             self.vault.note(key, Check(at=moment(), how=how, sound=False, detail=str(error)[: status.REASON]))
             raise

@@ -4,6 +4,7 @@ Such an archive carries no digest: a bit that flipped in a value is restored sil
 between two statements, unless pg_dump wrote it and its closing line is missing.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 
 from api.backup.errors import ArchiveDamaged, BackupError
@@ -12,6 +13,11 @@ OPENING = b"-- PostgreSQL database dump\n"
 CLOSING = b"-- PostgreSQL database dump complete\n"
 HEAD = 4096
 TAIL = 4096
+SPECIAL = re.compile(
+    rb"--|/\*|(?<![\w\x80-\xff$])[eE]'|'|\"|(?<![\w\x80-\xff$])\$(?:[A-Za-z_\x80-\xff][\w\x80-\xff]*)?\$|\\"
+)
+COMMENT = re.compile(rb"/\*|\*/")
+ESCAPED = re.compile(rb"\\.|'", re.DOTALL)
 # psql's own, which newer pg_dump writes to keep a dump from running anything else.
 HARMLESS = (b"\\restrict ", b"\\unrestrict ")
 CANNOT = "a plain SQL archive carries no digest: bits that flipped in its values cannot be found"
@@ -33,17 +39,56 @@ def checked(chunks: Iterable[bytes], key: str) -> str:
 
 
 def guarded(chunks: Iterable[bytes], key: str) -> Iterator[bytes]:
-    """The archive, unless it holds commands of psql: \\connect would leave the scratch database. Raises BackupError."""
-    data = False
+    """The archive, unless it holds commands of psql: \\connect would leave the scratch database. Raises BackupError.
+
+    psql takes a command anywhere outside quotes and comments, so these are followed from line to line.
+    """
+    data, inside = False, b""
     for line in lines(chunks):
         if data:
             data = line.rstrip() != b"\\."
-        elif line.startswith(b"\\") and not line.startswith(HARMLESS):
-            command = line.split()[0].decode(errors="replace")
-            raise BackupError(f"{key} has the psql command {command}; only statements and COPY data are restored")
-        else:
-            data = line.startswith(b"COPY ") and line.rstrip().lower().endswith(b"from stdin;")
+        elif inside or not line.startswith(HARMLESS):
+            starts = not inside
+            inside, command = followed(line, inside)
+            if command is not None:
+                word = command.split(maxsplit=1)[0].decode(errors="replace")
+                raise BackupError(f"{key} has the psql command {word}; only statements and COPY data are restored")
+            copies = line.startswith(b"COPY ") and line.rstrip().lower().endswith(b"from stdin;")
+            data = starts and not inside and copies
         yield line
+
+
+def followed(line: bytes, inside: bytes) -> tuple[bytes, bytes | None]:
+    """What is still open after a line, and what follows a backslash that is outside of quotes and comments.
+
+    inside: what is open before it: a quote, E' for one with escapes, a dollar quote, or one / for each comment begun.
+    """
+    at = 0
+    while at < len(line):
+        if inside:
+            inside, at = closed(line, inside, at)
+            continue
+        found = SPECIAL.search(line, at)
+        if found is None or found[0] == b"--":
+            break
+        if found[0] == b"\\":
+            return inside, line[found.start() :]
+        inside, at = {b"/*": b"/", b"e'": b"E'"}.get(found[0], found[0]), found.end()
+    return inside, None
+
+
+def closed(line: bytes, inside: bytes, at: int) -> tuple[bytes, int]:
+    """What is open after the next end of what is open at a place in a line, and the place after it."""
+    if inside.startswith(b"/"):
+        found = COMMENT.search(line, at)
+        if found is None:
+            return inside, len(line)
+        return (inside + b"/" if found[0] == b"/*" else inside[1:]), found.end()
+    if inside == b"E'":
+        found = ESCAPED.search(line, at)
+        return (inside, len(line)) if found is None else (b"" if found[0] == b"'" else inside, found.end())
+    end = line.find(inside, at)
+    return (inside, len(line)) if end < 0 else (b"", end + len(inside))
 
 
 def lines(chunks: Iterable[bytes]) -> Iterator[bytes]:

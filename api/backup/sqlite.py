@@ -12,7 +12,7 @@ import os
 import sqlite3
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -147,7 +147,10 @@ def translated() -> Iterator[None]:
 
 def opened(path: Path) -> sqlite3.Connection:
     """A connection to a file, which is readable by its owner alone if it is made now."""
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    # Never opened beside SQLite once it exists: closing any descriptor of a file gives up the process's locks on it,
+    # and with them those that keep other processes from deleting the log of a service that writes to it.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
 
 

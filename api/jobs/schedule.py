@@ -33,6 +33,8 @@ LOCK_SECONDS = 15.0
 RENEW_SECONDS = 5.0
 # An object is written before its row: younger ones may be waiting for theirs.
 ORPHAN_AGE = timedelta(days=1)
+# More orphans than these are deleted only where they are at most one in four of all objects.
+FEW_ORPHANS, MOST_SWEPT = 20, 4
 KEY_AGE = timedelta(days=7)
 
 Work = Callable[[Storage, Settings], Awaitable[None]]
@@ -99,14 +101,16 @@ async def sweep_objects(storage: Storage, settings: Settings) -> None:
         known |= set((await connection.execute(large)).scalars())
 
     def sweep() -> int:
-        swept = 0
-        for prefix in ("tapes/", "results/"):
-            for info in list(storage.objects.list(prefix)):
-                if info.key not in known and info.modified < now() - ORPHAN_AGE:
-                    storage.objects.delete(info.key)
-                    swept += 1
-            swept += storage.objects.abort_incomplete(prefix, ORPHAN_AGE)
-        return swept
+        prefixes = ("tapes/", "results/")
+        found = [info for prefix in prefixes for info in storage.objects.list(prefix)]
+        orphans = [info.key for info in found if info.key not in known and info.modified < now() - ORPHAN_AGE]
+        # So many at once are no leftovers: the database is another one, or was replaced by an earlier state of it.
+        if len(orphans) > FEW_ORPHANS and len(orphans) * MOST_SWEPT > len(found):
+            logger.error("too many objects have no row; none is deleted", extra={"objects": len(orphans)})
+            return 0
+        for key in orphans:
+            storage.objects.delete(key)
+        return len(orphans) + sum(storage.objects.abort_incomplete(prefix, ORPHAN_AGE) for prefix in prefixes)
 
     if swept := await asyncio.to_thread(sweep):
         logger.info("objects without a row were deleted", extra={"objects": swept})

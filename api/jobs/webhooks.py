@@ -143,7 +143,7 @@ async def deliver_due(database: Database, settings: Settings, allowed: Callable[
             pause = timedelta(seconds=PAUSES[min(row.attempts, len(PAUSES) - 1)])
             values = {"attempts": row.attempts + 1, "next_at": now() + pause}
             await connection.execute(update(webhook_deliveries).where(table.id == row.id).values(**values))
-    await asyncio.gather(*(deliver(database, settings, row, allowed) for row in found))
+    await asyncio.gather(*(deliver(database, settings, row, allowed) for row in found), return_exceptions=True)
     return len(found)
 
 
@@ -160,6 +160,8 @@ async def deliver(
         why = None if 200 <= status < 300 else f"the answer was {status}"
     except Undeliverable as error:
         why = str(error)
+    except Exception as error:  # whatever it is, this delivery has had its attempt
+        why = type(error).__name__
     state = "delivered" if why is None else "pending" if values["attempts"] + 1 <= len(PAUSES) else "failed"
     kinds = {"delivered": "delivered", "failed": "given_up", "pending": "unreachable" if status is None else "refused"}
     metrics.record_webhook(kinds[state], time.perf_counter() - begun)

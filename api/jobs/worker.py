@@ -86,10 +86,18 @@ class Worker:
             except (SQLAlchemyError, OSError) as error:
                 logger.warning("no work was found: %s", error)
                 found = []
-            worked = [self.performer.perform(*shard) for shard in found if not self.performer.stopping.is_set()]
+            worked = [self.tried(*shard) for shard in found if not self.performer.stopping.is_set()]
             if not any(worked):
                 self.woken.wait(POLL_SECONDS)
                 self.woken.clear()
+
+    def tried(self, run_id: str, number: int) -> bool:
+        """Whether a shard was worked on; what goes wrong beyond it must not end the thread that looks for work."""
+        try:
+            return self.performer.perform(run_id, number)
+        except Exception:
+            logger.exception("a shard could not be worked on", extra={"run_id": run_id, "shard": number})
+            return False
 
     async def due(self) -> list[tuple[str, int]]:
         async with self.database.read() as connection:

@@ -168,6 +168,11 @@ async def post_restore(request: AnyRequest, backup_name: FromPath[str]) -> Respo
     if wanted.swap:
         fault = Fault("swap", f"is true; over HTTP no database is replaced. At a shell: cashflow backup restore {key}")
         raise Refusal(409, f"swap {fault.message}", [fault])
+    if key.endswith(".sql"):
+        fault = Fault(
+            "backup_name", f"is a plain SQL archive, which may hold anything. At a shell: cashflow backup restore {key}"
+        )
+        raise Refusal(409, f"{key} {fault.message}", [fault])
     return await asked(request, "drill", key)
 
 

@@ -84,6 +84,37 @@ def test_commands_of_psql_are_told_from_data() -> None:
             list(guarded(pieces(harmless + b"\n" + command), KEY))
 
 
+QUOTED = (
+    b"SELECT '\\! a', E'it\\'s \\! b', \"\\c\", $q$ \\! ' $q$, $$ \\! $$; -- \\! here\n"
+    b"/* \\! /* nested \\! */ \n \\! still */ SELECT 1;\n"
+    b"SELECT 'two\n\\! lines';\n"
+)
+
+
+def test_what_is_quoted_or_a_comment_is_no_command() -> None:
+    assert b"".join(guarded(pieces(QUOTED), KEY)) == QUOTED
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b" \\! touch x\n",
+        b"SELECT 1; \\connect live\n",
+        b"/* COPY a FROM stdin; */ SELECT 1;\n\\! touch x\n",
+        b"/*\nCOPY a FROM stdin;\n*/\n\\! touch x\n",
+        b"SELECT '\nCOPY a FROM stdin;\n';\n\\! touch x\n",
+        b"SELECT '\\'; \\! touch x --'\n",
+        b"SELECT $a$ $A$ ' $a$ \\! touch x ';\n",
+        b"SELECT 1 ae'\\' \\! touch x '\n",
+        b"SELECT a$b$ \\! touch x $b$\n",
+        b"/* /* */ */ \\! touch x\n",
+    ],
+)
+def test_commands_are_found_wherever_psql_takes_them(text: bytes) -> None:
+    with pytest.raises(BackupError, match=r"has the psql command \\(!|connect)"):
+        list(guarded(pieces(QUOTED + text), KEY))
+
+
 def test_the_closing_line_is_found_across_chunks() -> None:
     dump = b"--\n-- PostgreSQL database dump\n--\n" + b"x" * 9000 + b"\n-- PostgreSQL database dump complete\n--\n"
     assert checked(pieces(dump), KEY) == CANNOT

@@ -1,5 +1,6 @@
 """The SQLite default: copied while it is written, restored into the live file in one transaction."""
 
+import base64
 import random
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ import msgspec
 import pytest
 
 from api.backup import ArchiveDamaged, BackupBusy, BackupError, BackupManager, ContentsDiffer
+from api.backup.errors import WrongKey
 from api.settings import Settings
 from tests.backup.world import KEYS
 from tests.servers import create_bucket
@@ -193,3 +195,56 @@ BackupManager(Settings(state_dir=sys.argv[1], backup_encryption_keys=sys.argv[2]
     manager.restore_database(key)
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("SELECT count(*) FROM run WHERE rate = 2").fetchone() == (0,)
+
+
+HOLDS = """
+import sqlite3, sys
+live = sqlite3.connect(sys.argv[1], isolation_level=None)
+live.execute("INSERT INTO run (name) VALUES ('before')")
+sys.path.insert(0, sys.argv[2])
+from api.backup.sqlite import opened
+from pathlib import Path
+opened(Path(sys.argv[1])).close()
+print("ready", flush=True)
+sys.stdin.readline()
+live.execute("INSERT INTO run (name) VALUES ('after')")
+print("written", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_looking_at_a_file_leaves_its_locks_to_who_writes_to_it(path: Path) -> None:
+    # A second process that opens and closes the file would take itself for the last and delete the log under the first.
+    root = str(Path(__file__).resolve().parents[2])
+    service = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(path), root], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert service.stdin is not None
+    assert service.stdout is not None
+    try:
+        assert service.stdout.readline() == "ready\n"
+        looks = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT 1 FROM run').close()"
+        subprocess.run([sys.executable, "-c", looks, path], check=True)
+        service.stdin.write("\n")
+        service.stdin.flush()
+        assert service.stdout.readline() == "written\n"
+        service.send_signal(signal.SIGKILL)
+        service.wait()
+    finally:
+        service.kill()
+        service.wait()
+    with closing(sqlite3.connect(path)) as connection:
+        found = connection.execute("SELECT count(*) FROM run WHERE name IN ('before', 'after')").fetchone()
+    assert found == (2,)
+
+
+def test_a_wrong_key_says_nothing_of_the_backup(manager: BackupManager, settings: Settings) -> None:
+    key = manager.backup_database().key
+    name = KEYS.partition(":")[0]
+    other = base64.b64encode(b"another key that nobody gave it.").decode()
+    stranger = BackupManager(msgspec.structs.replace(settings, backup_encryption_keys=f"{name}:{other}"))
+    for check in (stranger.verify_backup, stranger.drill):
+        with pytest.raises(WrongKey):
+            check(key)
+    assert manager.vault.check(key) is None
+    manager.verify_backup(key)

@@ -64,6 +64,16 @@ async def test_objects_without_a_row_are_swept_once_they_are_old(
     assert [info.key for info in storage.objects.list()] == ["backups/kept", tape.object_key]
 
 
+async def test_a_store_whose_rows_are_gone_is_not_swept_empty(
+    settings: Settings, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(21):
+        storage.objects.put_stream(f"tapes/{i}.parquet", [b"x"])
+    monkeypatch.setattr(schedule, "ORPHAN_AGE", timedelta(0))
+    await schedule.sweep_objects(storage, settings)
+    assert len(list(storage.objects.list())) == 21
+
+
 async def test_idempotency_keys_are_forgotten_after_a_week(settings: Settings, storage: Storage) -> None:
     rows = [
         {"owner": "ann", "key": str(days), "request_hash": "x", "run_id": "r", "created_at": now() - timedelta(days)}

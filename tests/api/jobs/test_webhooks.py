@@ -127,6 +127,18 @@ async def test_a_delivery_fails_for_good_after_its_last_pause(
     assert (delivery.state, delivery.last_error) == ("failed", "ConnectError")
 
 
+async def test_an_address_that_nothing_can_be_sent_to_uses_up_its_attempts(
+    storage: Storage, settings: Settings, idle: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await finished_run(idle, monkeypatch, "http://a..b/")
+    for _ in range(len(webhooks.PAUSES) + 1):
+        await due_now(storage)
+        assert await deliver_due(storage.database, settings, anywhere) == 1
+    delivery = await delivery_of(storage.database, OWNER, run_id)
+    assert delivery is not None
+    assert delivery.state == "failed"
+
+
 @pytest.mark.parametrize(
     "address",
     [
