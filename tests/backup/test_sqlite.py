@@ -243,8 +243,10 @@ def test_a_wrong_key_says_nothing_of_the_backup(manager: BackupManager, settings
     name = KEYS.partition(":")[0]
     other = base64.b64encode(b"another key that nobody gave it.").decode()
     stranger = BackupManager(msgspec.structs.replace(settings, backup_encryption_keys=f"{name}:{other}"))
-    for check in (stranger.verify_backup, stranger.drill):
+    for look in (stranger.verify_backup, stranger.drill):
         with pytest.raises(WrongKey):
-            check(key)
-    assert manager.vault.check(key) is None
+            look(key)
+    check = manager.vault.check(key)
+    assert check is not None
+    assert check.sound
     manager.verify_backup(key)
