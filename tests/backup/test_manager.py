@@ -1,7 +1,9 @@
 """B1, B2, B8, B11 and what the manager promises, against PostgreSQL and a folder."""
 
 import random
+import re
 import stat
+import subprocess
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -314,11 +316,17 @@ def test_client_programs_older_than_the_server_are_refused_before_anything_is_st
         old.restore_database(key)
 
 
-@pytest.mark.skipif(len(VERSIONS) < 2, reason="one version of PostgreSQL is found here")
-def test_real_client_programs_older_than_the_server_are_refused(settings: Settings) -> None:
-    old = BackupManager(msgspec.structs.replace(settings, pg_bin=VERSIONS[-1]))
-    with pytest.raises(ClientTooOld, match="PG_BIN names the folder"):
-        old.backup_database()
+@pytest.mark.parametrize("programs", VERSIONS)
+def test_real_client_programs_are_taken_unless_they_are_older_than_the_server(
+    settings: Settings, programs: str
+) -> None:
+    told = subprocess.run([f"{programs}/pg_dump", "--version"], capture_output=True, text=True, check=True).stdout
+    manager = BackupManager(msgspec.structs.replace(settings, pg_bin=programs))
+    if int(re.findall(r"\d+", told)[0]) < 18:
+        with pytest.raises(ClientTooOld, match="PG_BIN names the folder"):
+            manager.backup_database()
+    else:
+        assert manager.verify_backup(manager.backup_database().key).rows == 3326
 
 
 def test_another_key_than_the_one_it_was_made_with_opens_no_backup(manager: BackupManager, settings: Settings) -> None:

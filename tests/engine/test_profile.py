@@ -10,7 +10,7 @@ import engine
 from engine.profile import Profile, profile
 from engine.strata import MOST_BUCKETS, MOST_VALUES
 from engine.tape import Tape
-from tests.engine.test_layouts import fannie
+from tests.engine.layout_world import fannie
 
 LOANS = Tape.from_columns(
     balance=[100.0, 300.0, 600.0], annual_rate=[0.05, 0.06, 0.08], remaining_term=[12, 24, 36], age=[1, None, 5],
