@@ -116,8 +116,8 @@ def project_transitions(
 ) -> Transitions:
     """The tape under the model. status: the state's name for each loan or for all, none for the first performing one.
 
-    months: to project, none for the longest term and a year for those who are late then. Raises TapeError or
-    AssumptionError with every fault found.
+    months: to project, none for the longest term, a year for those who are late then, and the recovery lag. Raises
+    TapeError or AssumptionError with every fault found.
     """
     loans = tape.arrays()
     problems = model.problems("model")
@@ -127,7 +127,7 @@ def project_transitions(
         problems.append(Problem("months", f"is {months}; expected whole months in [1, 2400]"))
     if problems:
         raise AssumptionError(problems)
-    count = months or (int(loans.term.max(initial=0)) + 12)
+    count = months or (int(loans.term.max(initial=0)) + 12 + model.recovery_lag)
     ages, vintage = np.unique(loans.age, return_inverse=True)
     label = vintage.reshape(-1) * len(names) + given
     shape = (len(ages), len(names))

@@ -147,7 +147,10 @@ def projected_inputs(
     cashflows: Cashflows, index: tuple[int, ...], scenario: int, request: ProjectionRequest, settlement: Settlement,
     curve: DiscountCurve | None, threads: int | None,
 ) -> Inputs:  # fmt: skip
-    """The inputs of one scenario of a projection, at an index of the columns' leading axes."""
+    """The inputs of one scenario of a projection, at an index of the columns' leading axes. Raises InvalidInput."""
+    if settlement.payments_per_year != 12:
+        message = f"is {settlement.payments_per_year}; a projection has a column a month, expected 12"
+        raise InvalidInput([Problem("settlement.payments_per_year", message)])
     return Inputs(
         columns={name: np.asarray(column[index]) for name, column in cashflows.columns.items()},
         settlement=settlement,

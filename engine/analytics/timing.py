@@ -13,7 +13,7 @@ from engine.analytics.roots import Floats, floats, plain
 from engine.dates import Date, Dates, as_days
 from engine.errors import InvalidInput, Problem
 
-MONTH, YEAR = 30.0, 360.0
+YEAR = 360.0
 
 
 def payment_times(
@@ -34,7 +34,7 @@ def payment_times(
         message = f"is {payments_per_year}; expected a number of payments that divides twelve"
         raise InvalidInput([Problem("payments_per_year", message)])
     length = YEAR / payments_per_year
-    delay = delay_days if stated_delay_days is None else stated_delay_days - 1 - MONTH
+    delay = delay_days if stated_delay_days is None else stated_delay_days - 1 - length
     days = length * np.arange(1, periods + 1, dtype=np.float64) + (delay - settlement_days)
     return np.asarray(days / YEAR)
 

@@ -98,6 +98,19 @@ def test_stated_delay_is_the_actual_one_and_a_month_and_a_day() -> None:
     stated = analytics.payment_times(3, stated_delay_days=45)
     assert stated.tolist() == analytics.payment_times(3, delay_days=14).tolist()
     assert analytics.payment_times(2, payments_per_year=4).tolist() == [0.25, 0.5]
+    # A quarter from the start of accrual to its end, 24 days more, both ends counted: 115 days stated.
+    assert analytics.payment_times(1, stated_delay_days=115, payments_per_year=4).tolist() == [114 / 360]
+
+
+def test_a_projection_is_paid_by_the_month() -> None:
+    loan = {"type": "loan", "balance": 100.0, "annual_rate": 0.09, "remaining_term": 12}
+    body = {
+        "projection": {"tape": {"loans": [loan]}},
+        "settlement": {"payments_per_year": 4},
+        "measures": [{"type": "wal"}],
+    }
+    with pytest.raises(engine.InvalidInput, match=r"settlement.payments_per_year is 4; .* expected 12"):
+        analytics.analyze(msgspec.convert(body, analytics.AnalyticsRequest))
 
 
 def test_dated_times_count_from_settlement() -> None:

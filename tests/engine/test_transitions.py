@@ -116,7 +116,7 @@ def test_what_was_owed_is_paid_lost_or_still_owed(model: TransitionModel, status
 def test_without_moves_it_is_the_projection_of_the_engine() -> None:
     tape = engine.Tape(loans=[LOAN, msgspec.structs.replace(LOAN, amortization="level_pay", annual_rate=0.07)])
     out = project_transitions(tape, msgspec.structs.replace(MODEL, matrices=[np.eye(5).tolist()]))
-    flows = engine.project(engine.ProjectionRequest(tape=tape, periods=22))
+    flows = engine.project(engine.ProjectionRequest(tape=tape, periods=23))
     assert out.scheduled_principal.sum(axis=0) == pytest.approx(flows["scheduled_principal"], abs=1e-9)
     assert out.interest.sum(axis=0) == pytest.approx(flows["interest"], abs=1e-9)
 
@@ -130,7 +130,7 @@ def test_constant_prepayment_and_default_are_the_engine_s_curves() -> None:
     )
     rules = engine.Conventions(final_defaults="continue")
     flows = engine.project(
-        engine.ProjectionRequest(tape=engine.Tape(loans=[LOAN]), assumptions=assumed, conventions=rules, periods=22)
+        engine.ProjectionRequest(tape=engine.Tape(loans=[LOAN]), assumptions=assumed, conventions=rules, periods=23)
     )
     for name in ("scheduled_principal", "prepayment", "default", "interest", "loss", "recovery"):
         assert getattr(out, name)[0] == pytest.approx(flows[name], abs=1e-9), name
@@ -166,3 +166,15 @@ def test_a_status_that_is_no_open_state_is_refused() -> None:
 
 def test_models_round_trip_through_json() -> None:
     assert msgspec.json.decode(msgspec.json.encode(MODEL), type=TransitionModel) == MODEL
+
+
+def test_losses_of_the_last_defaults_lie_within_the_projection() -> None:
+    same = [[float(i == j) for j in range(5)] for i in range(5)]
+    model = TransitionModel(
+        states=STATES, matrices=[[[0.9, 0.0, 0.0, 0.1, 0.0], *same[1:]]], severity=0.5, recovery_lag=24
+    )
+    loan = engine.Loan(balance=1000.0, annual_rate=0.12, remaining_term=12, amortization="bullet")
+    out = project_transitions(engine.Tape(loans=[loan]), model)
+    assert out.default.sum() > 0
+    assert out.recovery.sum() == pytest.approx(out.default.sum() / 2, rel=1e-12)
+    assert out.loss.sum() == pytest.approx(out.default.sum() / 2, rel=1e-12)
