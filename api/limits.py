@@ -16,11 +16,24 @@ from engine.loans import MAX_TERM
 INLINE_LOAN_MONTHS = 50_000
 
 
-def longest(values: Any) -> int:
-    """The largest of a column or the value itself, within [1, MAX_TERM]: what lies outside the engine refuses."""
-    found = np.max(values, initial=1) if isinstance(values, np.ndarray) else values
-    found = max(found, default=1) if isinstance(found, list) else found
+def longest(values: Any, blank: int = 1) -> int:
+    """The largest of a column or the value itself, within [1, MAX_TERM]: what lies outside the engine refuses.
+
+    blank: what stands for a value that is not stated.
+    """
+    if isinstance(values, np.ndarray):
+        found = np.max(np.where(np.isnan(values), blank, values), initial=1)
+    else:
+        found = max((blank if value is None else value for value in values), default=1)
     return min(max(int(found), 1), MAX_TERM)
+
+
+def terms_of(tape: engine.Tape) -> Any:
+    """The remaining terms that a tape states, in a list or an array."""
+    if tape.loans is not None:
+        return [loan.remaining_term for loan in tape.loans]
+    terms = tape.columns.remaining_term if tape.columns is not None else []
+    return terms if isinstance(terms, list | np.ndarray) else [terms]
 
 
 def months(request: engine.ProjectionRequest, longest_term: int | None = None) -> int:
@@ -28,11 +41,9 @@ def months(request: engine.ProjectionRequest, longest_term: int | None = None) -
     tape = request.tape
     if longest_term is not None:
         term = longest_term
-    elif tape.loans is not None:
-        told = max((len(table.interest) for table in (tape.cashflows or {}).values()), default=1)
-        term = longest([told if loan.remaining_term is None else loan.remaining_term for loan in tape.loans])
     else:
-        term = longest(tape.columns.remaining_term) if tape.columns is not None else 1
+        told = max((len(table.interest) for table in (tape.cashflows or {}).values()), default=1)
+        term = longest(terms_of(tape), told)
     assumptions = [request.assumptions, *(s.assumptions for s in request.scenarios or [] if s.assumptions)]
     lags = [a.last_flow for a in assumptions]
     lags += [group.last_flow for a in assumptions for group in (a.groups or {}).values()]

@@ -11,6 +11,7 @@ from api.storage.errors import NotFound
 from api.storage.opened import Storage
 from api.storage.tape_parquet import read_slice
 from api.storage.tapes import get_tape
+from engine.tape_tables import Tables
 
 
 async def loaded(
@@ -24,11 +25,16 @@ async def loaded(
     """The tape itself, or the owner's stored one that it names.
 
     request: the projection of the tape, if it is for one. below: the path to the projection, with its dot. Raises
-    Refusal: 404 where the owner has no such tape, 413 where it is too large to be read for one answer.
+    Refusal: 404 where the owner has no such tape, 413 where it is too large to be read for one answer, 422 for tables
+    beside the id.
     """
     # With loans or columns beside it, the engine says that the tape is one of them.
     if tape.tape_id is None or tape.loans is not None or tape.columns is not None:
         return tape
+    message = "is stated beside tape_id; a stored tape has the tables that it was stored with"
+    beside = [name for name in Tables.__struct_fields__ if getattr(tape, name) is not None]
+    if faults := [Fault(f"{below}tape.{name}", message) for name in beside]:
+        raise Refusal(422, f"{faults[0].path} {message}.", faults)
     try:
         async with storage.database.read() as connection:
             stored = await get_tape(connection, owner, tape.tape_id)

@@ -98,7 +98,7 @@ class Counter:
             self.loans += len(tape)
             if isinstance(tape, LayoutTape) and tape.report is not None:
                 self.report = tape.report if self.report is None else self.report.plus(tape.report)
-            terms = np.asarray(tape.columns.remaining_term if tape.columns else [])
+            terms = tape.terms()
             self.loan_months += int(np.minimum(terms, self.periods or terms).sum())
             yield tape
 

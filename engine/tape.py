@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.assets import (
     AnyLoan,
@@ -223,6 +224,13 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             return validate(loan_columns(loans), len(loans), where, self.shared)
         raw = {name: getattr(self.columns, name) for name in COLUMN_NAMES}
         return validate(raw, len(self), column_path, self.shared)
+
+    def terms(self) -> NDArray[np.int64]:
+        """The remaining term of each loan, worked out where an asset states none. Raises TapeError as `arrays`."""
+        stated = None if self.columns is None else np.asarray(self.columns.remaining_term)
+        if stated is None or stated.dtype.kind != "i":
+            return self.arrays().term.astype(np.int64)
+        return np.broadcast_to(stated.astype(np.int64, copy=False), len(self))
 
     @property
     def shared(self) -> Shared:

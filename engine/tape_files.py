@@ -26,6 +26,7 @@ from engine.layouts.declaration import Layout
 from engine.tape import COLUMN_NAMES, Tape
 from engine.tape_cells import NEEDED, TEXT_COLUMNS, Where, numbers, refuse, texts
 from engine.tape_lines import check_quotes, count_lines, first_line
+from engine.tape_tables import NONE, Tables, from_metadata
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -169,8 +170,11 @@ def regroup(batches: Iterable["pa.RecordBatch"], size: int) -> Iterator["pa.Tabl
 class OpenTape:
     """An opened file: its name for messages, and which of its columns is which of ours.
 
-    chosen: our column -> file column. A reader of one format overrides `read` and `batches`.
+    chosen: our column -> file column. tables: what its loans name, where the format keeps it. A reader of one format
+    overrides `read` and `batches`.
     """
+
+    tables: Tables = NONE
 
     def __init__(self, name: str, file: Any, headers: list[str], mapping: Mapping[str, str] | None) -> None:
         self.name = name
@@ -260,13 +264,14 @@ class CsvTape(OpenTape):
 
 
 class ParquetTape(OpenTape):
-    """A Parquet file; only the wanted columns are read."""
+    """A Parquet file; only the wanted columns are read, and the tables that a stored tape has in its metadata."""
 
     def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None) -> None:
         from pyarrow import parquet
 
         self.parquet = parquet.ParquetFile(file)
         super().__init__(name, file, list(self.parquet.schema_arrow.names), mapping)
+        self.tables = from_metadata(name, self.parquet.metadata.metadata)
 
     def read(self) -> "pa.Table":
         return self.parquet.read(columns=self.wanted)
@@ -388,4 +393,4 @@ def tape_of(table: "pa.Table", opened: OpenTape, row: int) -> Tape:
     refuse(faults)
     if not needed:
         columns = {name: np.full(table.num_rows, np.nan) for name in NEEDED if name not in columns} | columns
-    return Tape.from_columns(**columns)
+    return opened.tables.of(Tape.from_columns(**columns))

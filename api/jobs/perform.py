@@ -7,11 +7,12 @@ the run has ended or the worker is to stop. Whatever happens, nothing is committ
 
 import asyncio
 import logging
+import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -34,6 +35,8 @@ from api.storage.tape_parquet import read_slice
 
 T = TypeVar("T")
 logger = logging.getLogger("api.jobs")
+# A value of a stored tape, which has columns.
+CELL = re.compile(r"^(tape\.columns\.\w+)\[(\d+)\]")
 RENEW_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
 
@@ -111,8 +114,9 @@ class Performer:
             outcome = "cancelled"
             self.bridge.call(self.give_back(lease, counted=False))
         except engine.InvalidInput as error:
-            faults = [RunFault(problem.path, problem.message) for problem in error.problems]
-            self.end(lease, "failed", RunError(code="invalid_input", message=str(error)[:2000], faults=faults))
+            faults = [RunFault(of_tape(each.path, lease.loan_start), each.message) for each in error.problems]
+            message = "\n".join(f"{fault.path} {fault.message}" for fault in faults)
+            self.end(lease, "failed", RunError(code="invalid_input", message=message[:2000], faults=faults))
         except MemoryError:
             self.retry(lease, RunError(code="out_of_memory", message="It needs more memory than a worker has."))
         except (StoreError, SQLAlchemyError, OSError) as error:
@@ -136,7 +140,7 @@ class Performer:
         lease = holding.lease
         scenarios = lease.scenarios[lease.scenario_start : lease.scenario_stop]
         tape = read_slice(self.objects, lease.object_key, lease.loan_start, lease.loan_stop)
-        terms = np.cumsum(np.broadcast_to(np.asarray(terms_of(tape), dtype=np.int64), len(tape)))
+        terms = np.cumsum(tape.terms())
         holding.check()
 
         def progress(loans: int) -> None:
@@ -257,6 +261,6 @@ class Performer:
                 await shards.give_back(connection, lease, counted=counted)
 
 
-def terms_of(tape: engine.Tape) -> Any:
-    """The remaining terms of a stored slice, which has columns."""
-    return tape.columns.remaining_term if tape.columns is not None else []
+def of_tape(path: str, start: int) -> str:
+    """The path of a value in the whole tape. path: in a slice, whose first loan is number `start` of the tape."""
+    return CELL.sub(lambda found: f"{found[1]}[{int(found[2]) + start}]", path)

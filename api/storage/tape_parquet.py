@@ -1,7 +1,8 @@
 """Stored tapes as Parquet: written as a stream, read in slices of row groups.
 
 A row group holds ROW_GROUP loans, the last of a tape fewer, so that a slice of the tape is a range of row groups and
-memory stays at a few of them whatever the tape. Columns bear the engine's names.
+memory stays at a few of them whatever the tape. Columns bear the engine's names; the schedules, cashflows and calendars
+that loans name are metadata of the file (engine/tape_tables.py), so that any slice has them.
 """
 
 import io
@@ -19,8 +20,11 @@ import engine
 from api.storage.objects import ObjectStore, StoredFile
 from api.storage.rows import TapeProfile
 from engine.assets import LOAN_TYPES
+from engine.contracts import is_empty
 from engine.tape import loan_columns
+from engine.tape_cells import NEEDED
 from engine.tape_files import ParquetTape, tape_of
+from engine.tape_tables import tables_of, to_metadata
 
 ROW_GROUP = 131_072
 MAX_GROUPS_SHOWN = 1_000
@@ -93,7 +97,8 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
     """The bytes of the Parquet file, row group by row group; `profiler` is fed on the way.
 
     batches: tapes of ROW_GROUP loans, the last may be shorter (engine.iter_tape with that batch_size gives them).
-    Raises TapeError with every fault of the first batch that has one, TapeFileError where batches does.
+    All have the tables of the first. Raises TapeError with every fault of the first batch that has one, TapeFileError
+    where batches does.
     """
     sink = Sink()
     writer: Any = None
@@ -104,6 +109,7 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
             if writer is None:
                 profiler.columns = table.column_names
                 writer = parquet.ParquetWriter(sink, table.schema, compression="zstd")
+                writer.add_key_value_metadata(to_metadata(tables_of(batch)))
             writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
             yield from sink.take()
     finally:
@@ -114,18 +120,15 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
 
 def in_row_groups(tape: engine.Tape) -> Iterator[engine.Tape]:
     """A tape in memory as the batches that parquet_stream takes."""
-    loans = len(tape)
-    if tape.loans is not None:
-        for start in range(0, loans, ROW_GROUP):
-            yield engine.Tape.from_loans(tape.loans[start : start + ROW_GROUP])
-        return
-    columns = {name: value for name, value in columns_of(tape).items() if value is not None}
+    # Loans as columns first: what one of them states is a column of every row group.
+    loans, tables = len(tape), tables_of(tape)
+    columns = {name: value for name, value in columns_of(tape).items() if name in NEEDED or not is_empty(value)}
     for start in range(0, loans, ROW_GROUP):
         part = slice(start, start + ROW_GROUP)
         taken = {n: v if isinstance(v, str) or np.ndim(v) == 0 else v[part] for n, v in columns.items()}
         if all(isinstance(v, str) or np.ndim(v) == 0 for v in taken.values()):
             taken["balance"] = [taken["balance"]]
-        yield engine.Tape.from_columns(**taken)
+        yield tables.of(engine.Tape.from_columns(**taken))
 
 
 def columns_of(tape: engine.Tape) -> dict[str, Any]:
@@ -153,8 +156,9 @@ def table_of(tape: engine.Tape) -> pa.Table:
 
 def kind_of(hint: Any) -> pa.DataType | None:
     """The Arrow type of a column of this Python type, none where only its values tell."""
-    members = {each for each in (get_args(hint) or (hint,)) if each is not type(None)}
-    if get_origin(hint) is Literal or members == {str}:
+    union = () if get_origin(hint) is Literal else get_args(hint)
+    members = {str if get_origin(each) is Literal else each for each in union or (hint,)} - {type(None)}
+    if members == {str}:
         return pa.string()
     plain = {float: pa.float64(), int: pa.int32(), date: pa.date32()}
     return next((kind for python, kind in plain.items() if python in members and members <= {float, int, date}), None)
