@@ -137,7 +137,9 @@ async def deliver_due(database: Database, settings: Settings, allowed: Callable[
     table = webhook_deliveries.c
     query = select(webhook_deliveries).where(table.state == "pending", table.next_at <= now())
     async with database.write() as connection:
-        found = (await connection.execute(query.order_by(table.next_at).limit(MOST_AT_ONCE))).all()
+        # What another worker is about to send is its own.
+        query = query.order_by(table.next_at).limit(MOST_AT_ONCE).with_for_update(skip_locked=True)
+        found = (await connection.execute(query)).all()
         for row in found:
             # Noted first: a worker that is killed while it sends leaves a delivery that is tried again later.
             pause = timedelta(seconds=PAUSES[min(row.attempts, len(PAUSES) - 1)])

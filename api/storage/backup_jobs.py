@@ -113,7 +113,8 @@ async def waiting(connection: AsyncConnection) -> bool:
 async def take(connection: AsyncConnection, seconds: float) -> BackupLease | None:
     """The lease of the oldest job that is due, none where there is none. One that was lost too often fails."""
     lost = {"state": "failed", "error": LOST, "active": None, "finished_at": now()}
-    await connection.execute(update(backup_jobs).where(due(connection), row.attempts >= MAX_ATTEMPTS).values(**lost))
+    over = select(row.id).where(due(connection), row.attempts >= MAX_ATTEMPTS).with_for_update(skip_locked=True)
+    await connection.execute(update(backup_jobs).where(row.id.in_(over)).values(**lost))
     oldest = select(row.id).where(due(connection)).order_by(row.created_at, row.id).limit(1).scalar_subquery()
     change = update(backup_jobs).where(row.id == oldest, due(connection))
     change = change.values(

@@ -6,7 +6,7 @@ database on SQLite, and each statement's latest on PostgreSQL. Query functions t
 
 import secrets
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ MIGRATIONS = "api.storage:migrations"
 # Any number, the same in every process: who migrates holds this lock.
 MIGRATION_LOCK = 4_210_772_001
 BUSY_MILLISECONDS = 15_000
+AFTER_COMMIT = "after_commit"
 # SQLite's writers wait for one another in any case; readers need a few connections.
 SQLITE_POOL = 5
 
@@ -59,7 +60,10 @@ class Database:
     async def write(self) -> AsyncIterator[AsyncConnection]:
         """A connection in a transaction that commits at the end of the block and rolls back on an error."""
         async with self.engine.begin() as connection:
+            told = connection.info[AFTER_COMMIT] = []
             yield connection
+        for tell in told:
+            tell()
 
     @asynccontextmanager
     async def read(self) -> AsyncIterator[AsyncConnection]:
@@ -92,6 +96,11 @@ class Database:
     async def dispose(self) -> None:
         """Closes the connections."""
         await self.engine.dispose()
+
+
+def after_commit(connection: AsyncConnection, tell: Callable[[], None]) -> None:
+    """Calls `tell` once the transaction has committed: what is rolled back or tried again must not be counted."""
+    connection.info[AFTER_COMMIT].append(tell)
 
 
 class RollingBack(sqlite3.Connection):

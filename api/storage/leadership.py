@@ -32,8 +32,9 @@ async def beat(connection: AsyncConnection, worker: Worker) -> None:
     if (await connection.execute(seen)).rowcount == 0:
         values = msgspec.structs.asdict(worker) | {"seen_at": moment(connection)}
         await connection.execute(insert(workers).values(values))
-    old = moment(connection, -20 * SEEN_SECONDS)
-    await connection.execute(delete(workers).where(workers.c.seen_at < old))
+    old = select(workers.c.id).where(workers.c.seen_at < moment(connection, -20 * SEEN_SECONDS))
+    # Several beats may come upon the same rows in different order; one of them is enough.
+    await connection.execute(delete(workers).where(workers.c.id.in_(old.with_for_update(skip_locked=True))))
 
 
 async def gone(connection: AsyncConnection, id: str) -> None:

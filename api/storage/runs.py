@@ -6,7 +6,7 @@ ends a run goes through `finish`, which one caller alone can win.
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import engine
 from api import metrics
 from api.correlation import correlation_id
-from api.storage.database import Database, new_id, now
+from api.storage.database import Database, after_commit, new_id, now
 from api.storage.errors import BadRequest, Conflict, NotFound
 from api.storage.objects import ObjectStore
 from api.storage.pages import DEFAULT_PAGE, Page, page_of
@@ -237,6 +237,7 @@ async def delete_run(database: Database, store: ObjectStore, owner: str, id: str
             raise Conflict(f"run {id!r} is {run.state}; cancel it first")
         kept = select(results.c.object_key).where(results.c.run_id == id, results.c.object_key.is_not(None)).distinct()
         keys = list((await connection.execute(kept)).scalars())
+        await lock_runs(connection, [id])
         await connection.execute(delete(idempotency).where(idempotency.c.run_id == id))
         await connection.execute(delete(runs).where(runs.c.owner == owner, runs.c.id == id))
     for key in keys:
@@ -249,6 +250,7 @@ async def finish(
     """Whether this call ended the run: one that has ended stays as it is. Its webhook is queued with it."""
     at = now()
     text = None if error is None else msgspec.json.encode(error).decode()
+    await lock_runs(connection, [id])
     change = update(runs).where(runs.c.id == id, runs.c.state.not_in(FINAL_STATES))
     done = await months_done(connection, id)
     change = change.values(
@@ -259,9 +261,10 @@ async def finish(
     ).one_or_none()
     if row is None:
         return False
-    metrics.record_run(state, (at - (row.started_at or row.created_at)).total_seconds())
+    seconds = (at - (row.started_at or row.created_at)).total_seconds()
+    after_commit(connection, lambda: metrics.record_run(state, seconds))
     await connection.execute(update(run_shards).where(run_shards.c.run_id == id).values(partial=None))
-    url = msgspec.json.decode(row.request, type=RunRequest).webhook_url
+    url = webhook_of(row.request)
     if url is not None:
         body = msgspec.json.encode({"event": f"run.{state}", "run_id": id, "state": state, "finished_at": at}).decode()
         await connection.execute(
@@ -271,6 +274,30 @@ async def finish(
             )
         )  # fmt: skip
     return True
+
+
+def webhook_of(request: str) -> str | None:
+    """The webhook of a stored request, none where it cannot be read any more: its run must end all the same."""
+    try:
+        return msgspec.json.decode(request, type=Told).webhook_url
+    except msgspec.DecodeError:
+        return None
+
+
+class Told(msgspec.Struct, frozen=True):
+    """What of a request the end of its run needs."""
+
+    webhook_url: str | None = None
+
+
+async def lock_runs(connection: AsyncConnection, ids: Collection[str]) -> None:
+    """Holds the rows of runs until the transaction ends, those of several always in the same order.
+
+    Whoever changes more than one row of a run, shards among them, takes this lock or changes the run's row first.
+    """
+    query = select(runs.c.id).where(runs.c.id.in_(ids)).order_by(runs.c.id)
+    # Not a lock of the key: whatever refers to the run may be written meanwhile.
+    await connection.execute(query.with_for_update(key_share=True))
 
 
 def run_of(row: Row[tuple[object, ...]], loan_months_done: int | None = None) -> Run:

@@ -2,7 +2,8 @@
 
 A lease lasts until the database's clock passes `lease_until`, and every take raises the shard's fence, so of all that
 ever held a shard only the newest can commit. The last shard of a run, numbered as there are shards, is the fold: it
-waits until the others are done. Locks are taken on the run first, then on its shards.
+waits until the others are done. Locks are taken on the run first, then on its shards; of several runs by their ids
+(runs.lock_runs). What changes a single shard and nothing else needs no lock of its run.
 """
 
 import math
@@ -15,10 +16,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 import engine
 from api import metrics
-from api.storage.database import now
+from api.storage.database import after_commit, now
 from api.storage.results import insert_results
 from api.storage.rows import RunError, RunRequest
-from api.storage.runs import finish
+from api.storage.runs import finish, lock_runs
 from api.storage.tables import FINAL_STATES, UtcTime, run_shards, runs, tapes
 
 MAX_ATTEMPTS = 3
@@ -89,7 +90,8 @@ async def take(
     if taken is None:
         return None
     if run.state == "queued":
-        metrics.record_run_start((now() - run.created_at).total_seconds())
+        waited = (now() - run.created_at).total_seconds()
+        after_commit(connection, lambda: metrics.record_run_start(waited))
         started = {"state": "running", "started_at": now(), "version": runs.c.version + 1}
         await connection.execute(update(runs).where(runs.c.id == run_id).values(**started))
     return Lease(
@@ -164,7 +166,7 @@ async def postpone(connection: AsyncConnection, lease: Lease, seconds: float) ->
 async def fail(connection: AsyncConnection, lease: Lease, state: str, error: RunError) -> bool:
     """Whether the run was ended as failed or dead; not by a worker that has lost the shard."""
     query = select(run_shards.c.number).where(held(lease))
-    await connection.execute(select(runs.c.id).where(runs.c.id == lease.run_id).with_for_update())
+    await lock_runs(connection, [lease.run_id])
     if (await connection.execute(query)).one_or_none() is None:
         return False
     return await finish(connection, lease.run_id, "dead" if state == "dead" else "failed", error)
@@ -184,7 +186,7 @@ async def bury(connection: AsyncConnection) -> list[str]:
             shard.lease_until < moment(connection),
         )
     )
-    found = (await connection.execute(query.distinct())).scalars().all()
+    found = (await connection.execute(query.distinct().order_by(shard.run_id))).scalars().all()
     return [run_id for run_id in found if await finish(connection, run_id, "dead", DEAD)]
 
 
@@ -216,6 +218,7 @@ async def due_shards(
 
 async def mark_sent(connection: AsyncConnection, found: list[tuple[str, int]]) -> None:
     """Notes that messages for these shards are on their way."""
+    await lock_runs(connection, {run_id for run_id, _ in found})
     for run_id, number in found:
         one = and_(run_shards.c.run_id == run_id, run_shards.c.number == number)
         await connection.execute(update(run_shards).where(one).values(sent_at=moment(connection)))

@@ -1,14 +1,18 @@
-"""A service's jobs on SQLite, worked on inside the process."""
+"""A service's jobs on SQLite, worked on inside the process; and on PostgreSQL and Valkey."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from api.jobs.service import Jobs
 from api.settings import Settings
+from api.storage.database import Database
 from api.storage.opened import Storage
 from tests.api.jobs.setting import SECRET
+from tests.servers import Postgres, Valkey
 
 
 @pytest.fixture
@@ -35,3 +39,25 @@ async def jobs(settings: Settings, storage: Storage) -> AsyncIterator[Jobs]:
 def idle(settings: Settings, storage: Storage) -> Jobs:
     """Jobs that nobody works on."""
     return Jobs(settings, storage)
+
+
+@pytest.fixture
+async def on_postgres(settings: Settings, postgres: Postgres, valkey: Valkey) -> AsyncIterator[Jobs]:
+    """Jobs on PostgreSQL and Valkey; nobody works on them."""
+    name = await asyncio.to_thread(postgres.create)
+    valkey.wipe()
+    used = msgspec.structs.replace(settings, database_url=postgres.dsn(name), redis_url=valkey.url)
+    database = Database(postgres.url(name))
+    await database.migrate()
+    await database.dispose()
+    storage = Storage(used)
+    jobs = Jobs(used, storage)
+    async with storage.opened(), jobs.opened():
+        yield jobs
+    await asyncio.to_thread(postgres.drop, name)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def either(request: pytest.FixtureRequest, idle: Jobs) -> Jobs:
+    """Jobs that nobody works on, on both databases."""
+    return idle if request.param == "sqlite" else request.getfixturevalue("on_postgres")

@@ -9,9 +9,10 @@ import numpy as np
 
 import engine
 from api.jobs.service import Jobs
-from api.storage import tape_parquet, tapes
+from api.storage import shards, tape_parquet, tapes
 from api.storage.opened import Storage
 from api.storage.rows import Run, RunRequest, ScenarioChoice, StoredTape
+from api.storage.shards import Lease
 
 SECRET = "a secret of the tests, made of 32 bytes and more"
 OWNER = "ann"
@@ -54,3 +55,8 @@ async def until(check: Callable[[], Awaitable[bool]], seconds: float = 30.0) -> 
         while not await check():
             await asyncio.sleep(0.05)
     return time.monotonic() - begun
+
+
+async def lease_of(jobs: Jobs, run_id: str, who: str, number: int = 0, seconds: float = 60) -> Lease | None:
+    async with jobs.storage.database.write() as connection:
+        return await shards.take(connection, run_id, number, who, seconds)

@@ -25,24 +25,8 @@ from api.storage.opened import Storage
 from api.storage.rows import Run, RunRequest
 from api.storage.shards import Lease, LeaseLost
 from api.storage.tables import run_shards
-from tests.api.jobs.setting import OWNER, SCENARIOS, ended, loans, stored_tape, submitted, until
-from tests.servers import Postgres, Valkey
-
-
-@pytest.fixture
-async def on_postgres(settings: Settings, postgres: Postgres, valkey: Valkey) -> AsyncIterator[Jobs]:
-    """Jobs on PostgreSQL and Valkey; nobody works on them."""
-    name = await asyncio.to_thread(postgres.create)
-    valkey.wipe()
-    used = msgspec.structs.replace(settings, database_url=postgres.dsn(name), redis_url=valkey.url)
-    database = Database(postgres.url(name))
-    await database.migrate()
-    await database.dispose()
-    storage = Storage(used)
-    jobs = Jobs(used, storage)
-    async with storage.opened(), jobs.opened():
-        yield jobs
-    await asyncio.to_thread(postgres.drop, name)
+from tests.api.jobs.setting import OWNER, SCENARIOS, ended, lease_of, loans, stored_tape, submitted, until
+from tests.servers import Valkey
 
 
 @pytest.fixture
@@ -53,21 +37,10 @@ async def worker(on_postgres: Jobs) -> AsyncIterator[Worker]:
     await asyncio.to_thread(worker.stop)
 
 
-async def lease_of(jobs: Jobs, run_id: str, who: str, number: int = 0, seconds: float = 60) -> Lease | None:
-    async with jobs.storage.database.write() as connection:
-        return await shards.take(connection, run_id, number, who, seconds)
-
-
 def some_sums() -> bytes:
     sums = Sums("pool")
     sums.add(1.0, 2, [], {"balance": np.ones((4, 2))})
     return sums.encoded()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def either(request: pytest.FixtureRequest, idle: Jobs) -> Jobs:
-    """Jobs that nobody works on, on both databases."""
-    return idle if request.param == "sqlite" else request.getfixturevalue("on_postgres")
 
 
 async def test_a_lease_is_held_by_one_and_goes_to_another_when_it_ends(either: Jobs) -> None:

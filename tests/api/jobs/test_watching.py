@@ -13,6 +13,7 @@ from api.exposition import page_registry, render
 from api.jobs.service import Jobs
 from api.logging import formatter
 from api.scrub import Scrubber
+from api.storage.runs import finish
 from tests.api.jobs.setting import ended, loans, submitted
 
 
@@ -50,3 +51,16 @@ async def test_a_check_tells_what_waits_though_nobody_works(idle: Jobs) -> None:
     assert gauge("cashflow_runs", state="queued") == 1
     assert gauge("cashflow_runs", state="dead") == 0
     assert gauge("cashflow_workers", state="alive") == 0
+
+
+async def test_the_end_of_a_run_is_counted_when_it_is_committed_and_not_when_it_is_rolled_back(idle: Jobs) -> None:
+    run = await submitted(idle, loans(5))
+    before = gauge("cashflow_runs_finished_total", state="cancelled")
+    with pytest.raises(ZeroDivisionError):
+        async with idle.storage.database.write() as connection:
+            assert await finish(connection, run.id, "cancelled")
+            raise ZeroDivisionError
+    assert gauge("cashflow_runs_finished_total", state="cancelled") == before
+    async with idle.storage.database.write() as connection:
+        assert await finish(connection, run.id, "cancelled")
+    assert gauge("cashflow_runs_finished_total", state="cancelled") == before + 1
