@@ -4,27 +4,22 @@ The views leave out what is the service's own: the owner, keys in the object sto
 stored Structs.
 """
 
-import errno
 from datetime import datetime
-from socket import gaierror
 from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
 import engine
 from api.errors import Fault, Refusal, as_refusal, refuse
-from api.storage.errors import BadCursor, BadRequest, Conflict, NotFound, StaleVersion
-from api.storage.objects import MissingObject, StoreError
+from api.storage.errors import BadCursor, BadRequest, Conflict, DamagedTape, NotFound, StaleVersion
+from api.storage.outages import database_is_away, disk_is_full, store_is_away
 from api.storage.rows import Run, RunError, RunRequest, RunState, StoredScenario, StoredTape, TapeProfile
 
 MAX_NAME = 255
 # PostgreSQL's code for text that it has no character for.
 NOT_STORABLE = "22021"
-# Classes of SQLSTATE that pass: connections lost, transactions that collided, no resources, an operator at work.
-AWAY = ("08", "40", "53", "57P")
 LATER = {"retry-after": "5"}
 
 
@@ -150,16 +145,14 @@ def stored_refusal(error: Exception, part: Literal["api", "graphql"] = "api") ->
             return Refusal(422, str(error), [Fault(error.path, error.message)])
         case DBAPIError(orig=cause) if getattr(cause, "sqlstate", None) == NOT_STORABLE:
             return Refusal(422, "A text holds the character NUL, which is not stored.")
-        case DBAPIError(orig=cause) if str(getattr(cause, "sqlstate", None) or "").startswith(AWAY):
-            return away()
-        case DBAPIError(connection_invalidated=True):
-            return away()
-        case OperationalError() | InterfaceError() | PoolTimeout() | ConnectionError() | TimeoutError() | gaierror():
-            return away()
-        case OSError(errno=errno.ENOSPC):
-            return Refusal(507, "There is no room left to store this; nothing was accepted.")
-        case StoreError() if not isinstance(error, MissingObject):
-            return Refusal(503, "The object store cannot be reached; nothing was accepted.", headers=LATER)
+        case DamagedTape():
+            return Refusal(500, sentence(error))
+    if database_is_away(error):
+        return away()
+    if disk_is_full(error):
+        return Refusal(507, "There is no room left to store this; nothing was accepted.")
+    if store_is_away(error):
+        return Refusal(503, "The object store cannot be reached; nothing was accepted.", headers=LATER)
     return as_refusal(error, part)
 
 

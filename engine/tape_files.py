@@ -269,7 +269,7 @@ class ParquetTape(OpenTape):
     def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None) -> None:
         from pyarrow import parquet
 
-        self.parquet = parquet.ParquetFile(file)
+        self.parquet = parquet.ParquetFile(file, page_checksum_verification=True)
         super().__init__(name, file, list(self.parquet.schema_arrow.names), mapping)
         self.tables = from_metadata(name, self.parquet.metadata.metadata)
 

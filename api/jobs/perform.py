@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -26,7 +26,9 @@ from api.jobs.sums import Sums
 from api.settings import Settings
 from api.storage import shards
 from api.storage.database import Database
-from api.storage.objects import MissingObject, ObjectStore, StoreError
+from api.storage.errors import DamagedTape
+from api.storage.objects import MissingObject, ObjectStore
+from api.storage.outages import is_away
 from api.storage.results import write_objects
 from api.storage.rows import RunError, RunFault
 from api.storage.runs import projection_of
@@ -117,23 +119,32 @@ class Performer:
             faults = [RunFault(of_tape(each.path, lease.loan_start), each.message) for each in error.problems]
             message = "\n".join(f"{fault.path} {fault.message}" for fault in faults)
             self.end(lease, "failed", RunError(code="invalid_input", message=message[:2000], faults=faults))
-        except MemoryError:
-            self.retry(lease, RunError(code="out_of_memory", message="It needs more memory than a worker has."))
-        except (StoreError, SQLAlchemyError, OSError) as error:
-            if isinstance(error, MissingObject):
-                self.retry(lease, RunError(code="internal", message="The loans of its tape are missing."))
-            else:
-                logger.warning("shard put off, since storage is away: %s", error, extra=log)
-                self.bridge.call(self.postpone(lease))
-        except Exception:
-            metrics.count_error("worker")
-            logger.exception("shard failed", extra=log)
-            text = "The service failed on this run; the failure is logged."
-            self.retry(lease, RunError(code="internal", message=text))
+        except Exception as error:
+            self.failed(lease, error, log)
         finally:
             holding.over = True
             metrics.record_shard(outcome, time.perf_counter() - begun)
         return None
+
+    def failed(self, lease: Lease, error: Exception, log: dict[str, int]) -> None:
+        """Puts the shard off where storage is away; anything else costs one of the attempts."""
+        match error:
+            case MemoryError():
+                self.retry(lease, RunError(code="out_of_memory", message="It needs more memory than a worker has."))
+            case DamagedTape():
+                logger.error("the stored loans of a tape are damaged", extra=log)
+                text = "The stored loans of its tape are damaged; upload the tape again."
+                self.retry(lease, RunError(code="damaged_tape", message=text), last="failed")
+            case MissingObject():
+                self.retry(lease, RunError(code="internal", message="The loans of its tape are missing."))
+            case _ if is_away(error):
+                logger.warning("shard put off, since storage is away: %s", error, extra=log)
+                self.bridge.call(self.postpone(lease))
+            case _:
+                metrics.count_error("worker")
+                logger.error("shard failed", extra=log, exc_info=error)
+                text = "The service failed on this run; the failure is logged."
+                self.retry(lease, RunError(code="internal", message=text))
 
     def compute(self, holding: Holding) -> bytes:
         """The encoded sums of the shard."""
@@ -185,10 +196,10 @@ class Performer:
 
         self.bridge.call(self.persistently(work))
 
-    def retry(self, lease: Lease, error: RunError) -> None:
-        """Gives the shard back for another attempt, or ends the run as dead after the last."""
+    def retry(self, lease: Lease, error: RunError, last: Literal["dead", "failed"] = "dead") -> None:
+        """Gives the shard back for another attempt, or ends the run after the last."""
         if lease.attempts >= MAX_ATTEMPTS:
-            self.end(lease, "dead", error)
+            self.end(lease, last, error)
         else:
             self.bridge.call(self.give_back(lease, counted=True))
 
@@ -223,8 +234,8 @@ class Performer:
         while True:
             try:
                 return await work()
-            except (SQLAlchemyError, OSError):
-                if time.monotonic() > end:
+            except (SQLAlchemyError, OSError) as error:
+                if time.monotonic() > end or not is_away(error):
                     raise
                 await asyncio.sleep(PAUSE_SECONDS)
 

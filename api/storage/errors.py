@@ -29,6 +29,13 @@ class BadCursor(StorageError, ValueError):
     """A cursor that this service did not make (400)."""
 
 
+class DamagedTape(StorageError):
+    """The stored loans of a tape cannot be read, or are not those that were written (500; a run of it fails)."""
+
+    def __init__(self) -> None:
+        super().__init__("the stored loans of the tape are damaged; upload it again")
+
+
 class BadRequest(StorageError, ValueError):
     """A request that names what cannot be (422). path: the offending value."""
 

@@ -100,13 +100,17 @@ def store_from(place: str, endpoint_url: str | None = None, *, attempts: int = 5
 
 
 class StoredFile(io.RawIOBase):
-    """A seekable, read-only file over an object, reading the ranges asked for."""
+    """A seekable, read-only file over an object, reading the ranges asked for.
+
+    failure: what the store raised in the last read, none where the bytes came: readers may hide it in errors of theirs.
+    """
 
     def __init__(self, store: ObjectStore, key: str) -> None:
         info = store.head(key)
         if info is None:
             raise MissingObject(key)
         self.store, self.key, self.size, self.place = store, key, info.size, 0
+        self.failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
@@ -126,8 +130,12 @@ class StoredFile(io.RawIOBase):
         if end <= self.place:
             return 0
         filled = 0
-        for chunk in self.store.get_stream(self.key, self.place, end):
-            buffer[filled : filled + len(chunk)] = chunk
-            filled += len(chunk)
+        try:
+            for chunk in self.store.get_stream(self.key, self.place, end):
+                buffer[filled : filled + len(chunk)] = chunk
+                filled += len(chunk)
+        except (StoreError, OSError) as error:
+            self.failure = error
+            raise
         self.place += filled
         return filled

@@ -95,7 +95,7 @@ class RunFault(msgspec.Struct, frozen=True):
 class RunError(msgspec.Struct, frozen=True, kw_only=True):
     """Why a run failed or died: a sentence, and the offending values where input was at fault."""
 
-    code: Literal["invalid_input", "out_of_memory", "worker_lost", "internal"]
+    code: Literal["invalid_input", "damaged_tape", "out_of_memory", "worker_lost", "internal"]
     message: str
     faults: list[RunFault] = []
 

@@ -6,6 +6,7 @@ waits until the others are done. Locks are taken on the run first, then on its s
 (runs.lock_runs). What changes a single shard and nothing else needs no lock of its run.
 """
 
+import logging
 import math
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +27,10 @@ MAX_ATTEMPTS = 3
 DEAD = RunError(
     code="worker_lost", message=f"Its worker was lost {MAX_ATTEMPTS} times; the run may need too much memory."
 )
+UNREADABLE = RunError(
+    code="internal", message="What it was asked for is stored in a form that cannot be read any more; submit it again."
+)
+logger = logging.getLogger("api.storage")
 
 
 class LeaseLost(Exception):
@@ -73,7 +78,10 @@ def held(lease: Lease) -> ColumnElement[bool]:
 async def take(
     connection: AsyncConnection, run_id: str, number: int, worker_id: str, lease_seconds: float
 ) -> Lease | None:
-    """The lease of a shard, none where it is done, held by another, tried too often, or its run has ended."""
+    """The lease of a shard, none where it is done, held by another, tried too often, or its run has ended.
+
+    A run whose stored request cannot be read is ended as failed: no worker will ever read it.
+    """
     query = select(runs, tapes.c.object_key).join(tapes, tapes.c.id == runs.c.tape_id).where(runs.c.id == run_id)
     run = (await connection.execute(query.with_for_update(of=runs))).one_or_none()
     if run is None or run.state in FINAL_STATES:
@@ -94,13 +102,18 @@ async def take(
         after_commit(connection, lambda: metrics.record_run_start(waited))
         started = {"state": "running", "started_at": now(), "version": runs.c.version + 1}
         await connection.execute(update(runs).where(runs.c.id == run_id).values(**started))
+    try:
+        request = msgspec.json.decode(run.request, type=RunRequest)
+        scenarios = msgspec.json.decode(run.scenarios, type=list[engine.Scenario])
+    except msgspec.DecodeError as error:
+        logger.error("run failed: its stored request cannot be read: %s", error, extra={"run_id": run_id})
+        await finish(connection, run_id, "failed", UNREADABLE)
+        return None
     return Lease(
         run_id=run_id, number=number, owner=taken.owner, fence=taken.fence, attempts=taken.attempts,
         loan_start=taken.loan_start, loan_stop=taken.loan_stop, scenario_start=taken.scenario_start,
         scenario_stop=taken.scenario_stop, loan_months=taken.loan_months, is_fold=number == run.shards,
-        request=msgspec.json.decode(run.request, type=RunRequest),
-        scenarios=msgspec.json.decode(run.scenarios, type=list[engine.Scenario]), object_key=run.object_key,
-        correlation_id=run.correlation_id,
+        request=request, scenarios=scenarios, object_key=run.object_key, correlation_id=run.correlation_id,
     )  # fmt: skip
 
 

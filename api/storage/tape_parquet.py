@@ -17,7 +17,8 @@ from msgspec.structs import fields
 from pyarrow import parquet
 
 import engine
-from api.storage.objects import ObjectStore, StoredFile
+from api.storage.errors import DamagedTape
+from api.storage.objects import ObjectStore, StoredFile, StoreError
 from api.storage.rows import TapeProfile
 from engine.assets import LOAN_TYPES
 from engine.contracts import is_empty
@@ -108,7 +109,8 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
             table = table_of(batch)
             if writer is None:
                 profiler.columns = table.column_names
-                writer = parquet.ParquetWriter(sink, table.schema, compression="zstd")
+                # Compression notices few of the bits that flip; checksums notice them all.
+                writer = parquet.ParquetWriter(sink, table.schema, compression="zstd", write_page_checksum=True)
                 writer.add_key_value_metadata(to_metadata(tables_of(batch)))
             writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
             yield from sink.take()
@@ -175,8 +177,22 @@ DEFAULTS = {field.name: None if field.required else field.default for field in f
 
 
 def read_slice(store: ObjectStore, key: str, start: int, stop: int) -> engine.Tape:
-    """The loans start..stop of a stored tape; both are bounds of row groups."""
-    opened = ParquetTape(key, pa.PythonFile(StoredFile(store, key), mode="r"), None)
-    with opened:
-        groups = range(start // ROW_GROUP, min(-(-stop // ROW_GROUP), opened.parquet.num_row_groups))
-        return tape_of(opened.parquet.read_row_groups(list(groups), columns=opened.wanted), opened, start)
+    """The loans start..stop of a stored tape; both are bounds of row groups.
+
+    Raises DamagedTape where the bytes are not those that were written, StoreError or OSError where none came.
+    """
+    file = StoredFile(store, key)
+    try:
+        opened = ParquetTape(key, pa.PythonFile(file, mode="r"), None)
+        with opened:
+            groups = range(start // ROW_GROUP, min(-(-stop // ROW_GROUP), opened.parquet.num_row_groups))
+            table = opened.parquet.read_row_groups(list(groups), columns=opened.wanted)
+            if table.num_rows != stop - start:
+                raise DamagedTape
+            return tape_of(table, opened, start)
+    except MemoryError:
+        raise
+    except (pa.ArrowException, engine.TapeFileError, StoreError, OSError) as error:
+        if file.failure is not None:
+            raise file.failure from error
+        raise DamagedTape from error

@@ -16,7 +16,9 @@ from tests.api.jobs.setting import OWNER, SCENARIOS, lease_of, loans, stored_tap
 
 
 async def waiting_for_a_lock(jobs: Jobs) -> bool:
-    query = text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+    query = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
     async with jobs.storage.database.read() as connection:
         return bool(await connection.scalar(query))
 

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import dramatiq
-import msgspec
 import numpy as np
 import pytest
 from sqlalchemy import select, update
@@ -18,7 +17,7 @@ from api.jobs.upkeep import Upkeep, this_worker
 from api.jobs.worker import Worker
 from api.settings import Settings
 from api.storage import shards
-from api.storage.database import Database, now
+from api.storage.database import now
 from api.storage.errors import Conflict
 from api.storage.objects import StoreError
 from api.storage.opened import Storage
