@@ -5,7 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import timedelta
+from datetime import date, timedelta
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -78,6 +78,7 @@ class Output(msgspec.Struct, frozen=True, kw_only=True):
     fields: list[str]
     periods: int | None
     conventions: str
+    cutoff_date: date | None
     threads: int | None
     reading: dict[str, Any]
 
@@ -127,6 +128,9 @@ class Counter:
 @click.option("--fields", help="Fields of the file, separated by commas (see `cashflow fields`).")
 @click.option("--periods", type=int, help="Months to project.  [default: to the last flow]")
 @click.option("--conventions", default="sifma", show_default=True, help="Preset of conventions.")
+@click.option(
+    "--cutoff-date", type=click.DateTime(["%Y-%m-%d"]), help="Where month 1 begins, such as 2025-12-31; dates need it."
+)
 @click.option("--threads", type=click.IntRange(1), help="Threads.  [default: one a processor]")
 @tape_options
 @click.option("--out", type=click.Path(dir_okay=False), help="File for the columns: .csv, .parquet, .arrow or .json.")
@@ -139,6 +143,7 @@ def project_command(tape: str, out: str | None, plot: str | None, fields: str | 
         fields=[name.strip() for name in fields.split(",")] if fields is not None else list(DEFAULT_FIELDS),
         periods=options["periods"],
         conventions=options["conventions"],
+        cutoff_date=options["cutoff_date"] and options["cutoff_date"].date(),
         threads=options["threads"],
         reading=reading(options),
     )
@@ -205,6 +210,7 @@ def run(tape: str, assumptions: Assumptions, output: Output, counter: Counter) -
                     conventions=output.conventions,
                     fields=fields,
                     periods=output.periods,
+                    cutoff_date=output.cutoff_date,
                     threads=output.threads,
                     progress=progress,
                 )
@@ -215,6 +221,7 @@ def run(tape: str, assumptions: Assumptions, output: Output, counter: Counter) -
                 conventions=output.conventions,
                 fields=fields,
                 periods=output.periods,
+                cutoff_date=output.cutoff_date,
                 level="group",
             )
             return project(request, output.threads, progress)

@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 
 from engine.annuity import annuity
 from engine.assets import PAYMENT_TIMINGS, TYPES
-from engine.checks import INF, Checks, Floats, is_stated
+from engine.checks import INF, MAX_BALANCE, Checks, Floats, is_stated
 from engine.errors import MAX_PROBLEMS
 
 if TYPE_CHECKING:
     from engine.asset_terms import Assets
 
 CENT = 0.01
+ROUNDING = 1e-9
 
 
 def priced_receivables(check: Checks, assets: "Assets", balance: Floats) -> tuple[Floats, Floats]:
@@ -96,10 +97,21 @@ def check_students(check: Checks, assets: "Assets", balance: Floats, term: NDArr
             check.report(column, int(i), message)
 
 
-def check_revolving(check: Checks, assets: "Assets") -> None:
+def check_revolving(check: Checks, assets: "Assets", balance: Floats, term: NDArray[np.int32]) -> None:
     """Reports what revolving balances cannot be drawn to."""
     numbers, mine = assets.numbers, assets.kind == TYPES.index("revolving")
     for i in np.flatnonzero(mine & ~np.isnan(numbers["utilization"]) & np.isinf(numbers["credit_limit"]))[
         :MAX_PROBLEMS
     ]:
         check.report("utilization", int(i), "is stated without credit_limit, which it is a share of")
+    paid = np.nan_to_num(numbers["payment_rate"])
+    drawn = np.minimum(numbers["draw_term"], term - 1.0)
+    highest = np.log(np.where(balance > 0, balance, 1)) + drawn * np.log1p(
+        np.maximum(numbers["purchase_rate"] - paid, 0)
+    )
+    grows = mine & np.isinf(numbers["credit_limit"]) & (numbers["purchase_rate"] > paid) & (balance > 0)
+    for i in np.flatnonzero(grows & (highest > np.log(MAX_BALANCE) + ROUNDING))[:MAX_PROBLEMS]:
+        rate = numbers["purchase_rate"][i]
+        message = f"is {rate:g} for {drawn[i]:g} months without credit_limit, which brings the balance to"
+        fix = f"1e{highest[i] / np.log(10):.0f}; expected {MAX_BALANCE:g} at most, or a credit_limit"
+        check.report("purchase_rate", int(i), f"{message} {fix}")

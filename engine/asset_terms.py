@@ -218,7 +218,7 @@ def lowered(
     discount, dilution = priced_receivables(check, assets, balance)
     priced_leases(check, assets, balance, rate, term, payment)
     check_students(check, assets, balance, term)
-    check_revolving(check, assets)
+    check_revolving(check, assets, balance, term)
     repays = np.isnan(assets.numbers["payment_rate"])
     kinds[assets.kind == GIVEN] = AMORTIZATIONS.index("schedule")
     collected = is_stated(check.columns["schedule"], check.n)

@@ -128,7 +128,8 @@ class Revolving(Floating, frozen=True, kw_only=True, tag="revolving"):
 
     annual_rate: yield on the balance. remaining_term: months until all that is left is due. draw_term: months in which
     money is drawn, the whole term by default. credit_limit: most that draws may bring the balance to, none by default.
-    purchase_rate: drawn in a month, a share of the balance. utilization: share of the credit limit that draws fill the
+    purchase_rate: drawn in a month, a share of the balance; without a credit_limit it may not bring it above 1e15.
+    utilization: share of the credit limit that draws fill the
     balance up to; the larger of the two is drawn. payment_rate: principal repaid in a month, a share of the balance, in
     and after the draw term; by default interest alone is paid in the draw term, then level payments to maturity.
     interchange_rate: income on what is drawn, a share of it. fee_rate: income beside interest, a decimal a year of the

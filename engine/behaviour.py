@@ -204,10 +204,11 @@ def timed(
     """Puts the rates of timing curves into the tables, and their place into OUT rules."""
     timed_sets = {k for row in segments.sets for k, each in enumerate(row) if isinstance(each.default, Timing)}
     for k in sorted(timed_sets):
-        part = contract_sums(np.broadcast_to(segments.members == k, (len(loans),)), tables.months)
+        sums = contract_sums(np.broadcast_to(segments.members == k, (len(loans),)), tables.months)
         for s, row in enumerate(segments.sets):
             default = row[k].default
             if isinstance(default, Timing):
+                part = sums(s)
                 if default.base == "original_balance" and np.isnan(part.original_balance):
                     raise AssumptionError([Problem("tape", "has loans without original_balance, which timing takes")])
                 prepayment = tables.at(int(rules[s, k]["prepayment_at"]))

@@ -10,6 +10,7 @@ from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS
 
 RATE = "a decimal in [0, 1]"
+MAX_BALANCE = 1e15
 INF = float("inf")
 NAN = float("nan")
 Floats = NDArray[np.float64]

@@ -4,13 +4,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.checks import MAX_BALANCE
 from engine.errors import MAX_PROBLEMS, TapeFileError
 from engine.layout_files import Batch, LayoutFile
 from engine.layout_options import NEEDED, LayoutTape, Options
 from engine.layout_report import FIRST_ROWS, RowProblems, merged
 from engine.layout_values import Values
 from engine.layouts.declaration import Layout, Reading
-from engine.loan_arrays import MAX_BALANCE
 from engine.loans import MAX_TERM
 
 RANGES: dict[str, tuple[float, float, str]] = {

@@ -8,12 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.asset_terms import assets_of, lowered
-from engine.checks import RATE, Checks, Where, is_stated, repeated
+from engine.checks import MAX_BALANCE, RATE, Checks, Where, is_stated, repeated
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_TERM, STATUSES
-
-MAX_BALANCE = 1e15
 
 
 class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +86,7 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         low = lowered(check, assets, balance, rate, term, payment, amortization)
         assets, balance, term, payment, amortization = low.assets, low.balance, low.term, low.payment, low.amortization
     if not check.problems:
+        check_original(check, original, term)
         age = implied_age(columns, original, age, term)
         amortizing = given_or_zero(columns["amortization_term"], spread)
         free, spread = terms_left(interest_only, amortizing, age)
@@ -128,12 +127,23 @@ def given_or_zero(value: Any, months: NDArray[np.int32]) -> NDArray[np.int32]:
 def implied_age(
     columns: dict[str, Any], original: NDArray[np.int32], age: NDArray[np.int32], term: NDArray[np.int32]
 ) -> NDArray[np.int32]:
-    """Age as given, else original less remaining term, else zero."""
+    """Age as given, else original less remaining term, else zero; zero too for loans that are drawn later."""
     no_age, no_original = is_blank(columns["age"]), is_blank(columns["original_term"])
     if no_age is False or no_original is True:
         return age
     implied = np.where(no_original, np.int32(0), np.maximum(original - term, 0)).astype(np.int32)
     return np.where(no_age, implied, age).astype(np.int32)
+
+
+def check_original(check: Checks, original: NDArray[np.int32], term: NDArray[np.int32]) -> None:
+    """Reports original terms from which the age is to follow and does not; later loans have theirs from the date."""
+    if check.columns["original_term"] is None:
+        return
+    stated = {name: is_stated(check.columns[name], check.n) for name in ("original_term", "age", "origination_date")}
+    short = stated["original_term"] & ~stated["age"] & ~stated["origination_date"] & (original < term)
+    for i in np.flatnonzero(short)[:MAX_PROBLEMS]:
+        message = f"is {original[i]}, less than remaining_term, which is {term[i]}; expected at least that, or the age"
+        check.report("original_term", int(i), message)
 
 
 def terms_left(

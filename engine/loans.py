@@ -44,7 +44,8 @@ class RateStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 class RateSchedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Step rates that loans share by name; until the first step a loan's own annual_rate holds.
 
-    by: months count from the cut-off (period) or from origination (age).
+    A step in the month of the cut-off to another rate recasts the payment at once, a stated one too; one to the
+    loan's own rate changes nothing. by: months count from the cut-off (period) or from origination (age).
     """
 
     steps: list[RateStep]

@@ -3,8 +3,10 @@
 Sign and timing: engine/fields.py. How the work is cut and folded: engine/chunks.py and engine/run_sums.py.
 """
 
+import datetime
+import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -20,10 +22,11 @@ from engine.loan_arrays import LoanArrays
 from engine.loans import MAX_TERM
 from engine.payment_calendars import on_dates
 from engine.plan import Plan, select
+from engine.rates import RateTables
 from engine.request import ProjectionRequest
 from engine.tape import Tape
 from engine.timing import AgedSums
-from engine.walks import walks_of
+from engine.walks import Walks, walks_of
 
 MAX_PERIODS = 2 * MAX_TERM
 
@@ -74,22 +77,34 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     )
 
 
-def scheduled(request: ProjectionRequest, loans: LoanArrays, months: int, threads: int) -> AgedSums:
-    """What the loans owe by schedule, summed by age: a projection in which nobody prepays or defaults.
-
-    Raises AssumptionError where that differs between scenarios, since a timing curve has one schedule to go by.
-    """
+def scheduled(
+    request: ProjectionRequest, loans: LoanArrays, months: int, threads: int
+) -> Callable[[int], AgedSums]:  # fmt: skip
+    """What the loans owe by schedule in a scenario, by its number, taken once for all with the same rates."""
     terms = loans.contracts
-    rates = None if terms is None else rates_of(request, terms, months)
-    if terms is not None and rates is not None and len(rates.values) > 1 and (terms.index >= 0).any():
-        message = "is a timing curve on floating loans, whose balances differ between the scenarios' rates"
-        raise AssumptionError([Problem("assumptions.default", f"{message}; expected the same rates in each")])
+    if terms is None:
+        sums = scheduled_sums(loans, months, threads, None, None)
+        return lambda scenario: sums
+    tables, walks = rates_of(request, terms, months), walks_of(loans, terms)
+
+    @functools.cache
+    def on(which: int) -> AgedSums:
+        rates = msgspec.structs.replace(tables, values=tables.values[which : which + 1], set_of_scenario=(0,))
+        return scheduled_sums(loans, months, threads, walks, rates)
+
+    return lambda scenario: on(tables.set_of_scenario[scenario])
+
+
+def scheduled_sums(
+    loans: LoanArrays, months: int, threads: int, walks: Walks | None, rates: RateTables | None
+) -> AgedSums:
+    """What the loans owe by schedule, summed by age: a projection in which nobody prepays or defaults."""
     ages, place = np.unique(loans.age, return_inverse=True)
     names = tuple(str(age) for age in ages)
     aged = msgspec.structs.replace(loans, group=place.reshape(-1).astype(np.int32), groups=names)
     plan = Plan(
         selection=select(["balance"]), behaviour=no_behaviour(months), level="group", months=months, periods=months,
-        groups=names, rows=len(ages), walks=None if terms is None else walks_of(loans, terms), rates=rates,
+        groups=names, rows=len(ages), walks=walks, rates=rates,
     )  # fmt: skip
     opening = np.bincount(aged.group, weights=loans.balance, minlength=len(ages))
     balance = np.hstack([opening[:, None], run(plan, aged, threads, None)[0, 0]])
@@ -140,6 +155,7 @@ def project_batches(
     conventions: str | Conventions = "sifma",
     fields: list[str] | None = None,
     periods: int | None = None,
+    cutoff_date: datetime.date | None = None,
     threads: int | None = None,
     progress: Progress | None = None,
 ) -> Cashflows:
@@ -152,7 +168,7 @@ def project_batches(
     for batch in batches:
         request = ProjectionRequest(
             tape=batch, assumptions=assumptions or Assumptions(), scenarios=scenarios, conventions=conventions,
-            fields=fields, periods=periods,
+            fields=fields, periods=periods, cutoff_date=cutoff_date,
         )  # fmt: skip
         part = project(request, threads)
         total = part if total is None else total.plus(part)
@@ -163,6 +179,6 @@ def project_batches(
         empty: dict[str, Any] = {"balance": [], "annual_rate": [], "remaining_term": []}
         return project_batches(
             [Tape.from_columns(**empty)], assumptions=assumptions, scenarios=scenarios, conventions=conventions,
-            fields=fields, periods=periods,
+            fields=fields, periods=periods, cutoff_date=cutoff_date,
         )  # fmt: skip
     return total

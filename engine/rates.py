@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.dates import add_months
+from engine.dates import move_months
 from engine.errors import Problem
 
 Months = NDArray[np.int64]
@@ -154,7 +154,7 @@ class DatedRates(Path, frozen=True, tag="dated"):
 
     def unshocked(self, months: Months, cutoff: datetime.date | None) -> Rates:
         assert cutoff is not None
-        at = np.array([add_months(cutoff, int(month)) for month in months], dtype="datetime64[D]").astype(np.int64)
+        at = move_months(np.array(cutoff, dtype="datetime64[D]"), months).astype(np.int64)
         known = np.array(self.dates, dtype="datetime64[D]").astype(np.int64)
         rates = np.asarray(self.rates, dtype=np.float64)
         if self.interpolation == "linear":

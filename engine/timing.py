@@ -20,8 +20,8 @@ class AgedSums(msgspec.Struct, frozen=True):
     original_balance: float
 
 
-# The sums of the loans that are inside, for as many months.
-ContractSums = Callable[[NDArray[np.bool_], int], AgedSums]
+# The sums of the loans that are inside, for as many months, on the rate paths of a scenario by its number.
+ContractSums = Callable[[NDArray[np.bool_], int], Callable[[int], AgedSums]]
 
 
 def timed_default(

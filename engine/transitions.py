@@ -10,15 +10,20 @@ not grow with the tape. Source: Cyert, Davidson and Thompson (1962), Estimation 
 by Markov Chains.
 """
 
+import datetime
 from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.assets import AnyLoan
+from engine.assumptions import Assumptions
 from engine.curves import UNIT_RANGE, out_of_range
 from engine.errors import AssumptionError, Problem
+from engine.payment_calendars import on_dates
 from engine.projection import project
+from engine.rates import RatePath
 from engine.request import ProjectionRequest
 from engine.tape import Tape
 
@@ -112,14 +117,21 @@ class Transitions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def project_transitions(
-    tape: Tape, model: TransitionModel, status: list[str] | str | None = None, months: int | None = None
+    tape: Tape,
+    model: TransitionModel,
+    status: list[str] | str | None = None,
+    months: int | None = None,
+    *,
+    rates: dict[str, RatePath] | None = None,
+    cutoff_date: datetime.date | None = None,
 ) -> Transitions:
     """The tape under the model. status: the state's name for each loan or for all, none for the first performing one.
 
-    months: to project, none for the longest term, a year for those who are late then, and the recovery lag. Raises
-    TapeError or AssumptionError with every fault found.
+    months: to project, none for the longest term, a year for those who are late then, and the recovery lag. rates: the
+    path of each index that floating loans name. cutoff_date: which dates of the tape count from. The tape's own
+    `status` says nothing here. Raises TapeError or AssumptionError with every fault found.
     """
-    loans = tape.arrays()
+    loans = on_dates(tape.arrays(), cutoff_date)
     problems = model.problems("model")
     names = [state.name for state in model.states]
     given = status_of(model, status, len(loans), problems)
@@ -131,7 +143,10 @@ def project_transitions(
     ages, vintage = np.unique(loans.age, return_inverse=True)
     label = vintage.reshape(-1) * len(names) + given
     shape = (len(ages), len(names))
-    balance, interest = (each.reshape(*shape, -1) for each in scheduled(tape, label, shape[0] * shape[1], count))
+    request = ProjectionRequest(
+        tape=tape, assumptions=Assumptions(rates=rates), periods=count, cutoff_date=cutoff_date
+    )  # fmt: skip
+    balance, interest = (each.reshape(*shape, -1) for each in scheduled(request, label, shape[0] * shape[1]))
     opening = np.bincount(label, weights=loans.balance, minlength=shape[0] * shape[1]).reshape(shape)
     original = np.where(np.isnan(loans.original_balance), loans.balance, loans.original_balance)
     return stepped(
@@ -163,20 +178,27 @@ def status_of(
     return np.array([index.get(name, 0) for name in given], dtype=np.int64)
 
 
-def scheduled(tape: Tape, label: NDArray[np.int64], labels: int, months: int) -> tuple[Array, Array]:
+def scheduled(request: ProjectionRequest, label: NDArray[np.int64], labels: int) -> tuple[Array, Array]:
     """Balance after and interest due in each month by the contract, (labels, months), summed by label."""
-    names = [f"{each:06d}" for each in label]
+    names, tape = [f"{each:06d}" for each in label], request.tape
     if tape.loans is not None:
-        loans = [msgspec.structs.replace(loan, group=name) for loan, name in zip(tape.loans, names, strict=True)]
-        labelled = Tape(loans=loans)
+        loans = [performing(loan, name) for loan, name in zip(tape.loans, names, strict=True)]
+        labelled = msgspec.structs.replace(tape, loans=loans)
     else:
         assert tape.columns is not None
-        labelled = Tape(columns=msgspec.structs.replace(tape.columns, group=list(names)))
+        columns = msgspec.structs.replace(tape.columns, group=list(names), status=None, months_in_status=None)
+        labelled = msgspec.structs.replace(tape, columns=columns)
     fields = ["balance", "expected_interest"]
-    flows = project(ProjectionRequest(tape=labelled, level="group", fields=fields, periods=months))
-    found = np.zeros((2, labels, months))
+    flows = project(msgspec.structs.replace(request, tape=labelled, level="group", fields=fields))
+    found = np.zeros((2, labels, flows.periods))
     found[:, [int(name) for name in flows.groups]] = flows["balance"], flows["expected_interest"]
     return found[0], found[1]
+
+
+def performing(loan: AnyLoan, group: str) -> AnyLoan:
+    """The loan as one that performs, in the group."""
+    stated = {name: None for name in ("status", "months_in_status") if name in loan.__struct_fields__}
+    return msgspec.structs.replace(loan, group=group, **stated)
 
 
 class Ledger(msgspec.Struct, frozen=True):

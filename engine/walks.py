@@ -178,7 +178,9 @@ def programs(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, NDArray[np.
         mine = terms.steps == k
         for step in steps.steps:
             month = step.month - (loans.age if steps.by == "age" else np.zeros(len(loans)))
-            add(mine, month.astype(np.float64), "rate", step.annual_rate)
+            # A step to the rate that holds at the cut-off is no change there, and leaves the stated payment.
+            changes = (month != 0) | (loans.rate != step.annual_rate)
+            add(mine & changes, month.astype(np.float64), "rate", step.annual_rate)
     years = numbers["graduation_years"]
     for year in range(1, int(years.max(initial=0)) + 1):
         anniversary = 12.0 * year - loans.age.astype(np.float64)

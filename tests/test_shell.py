@@ -167,6 +167,8 @@ def test_assumptions_are_described_in_the_words_of_the_market() -> None:
         (("--cdr", "1%", "--lag", "999"), "recovery_lag is 999; expected whole months"),
         (("--fields", "interest,colour"), "is 'colour'; expected one of balance"),
         (("--conventions", "martian"), "martian"),
+        (("--conventions", "opening_actual", "--cpr", "6%"), "cutoff_date is missing"),
+        (("--cutoff-date", "31.12.2025"), "does not match the format"),
         (("--periods", "0"), "periods is 0; expected whole months"),
         (("--map", "upb"), "'upb' maps nothing; expected file_col=our_col"),
         (("--map", "colour=balance"), "has no column 'colour'"),

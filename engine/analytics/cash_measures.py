@@ -262,7 +262,7 @@ class EffectiveDuration(Measure, frozen=True, kw_only=True, tag="effective_durat
     """Effective duration and convexity: the tape is projected again where rates are lower and higher.
 
     annual_yield: discounts in `compounding`; without it the curve does, with a continuous spread. shift: of rates, a
-    decimal. speed_down, speed_up: what prepayment is multiplied by where rates are lower and higher.
+    decimal. speed_down, speed_up: what the CPR is multiplied by where rates are lower and higher.
     """
 
     annual_yield: float | None = None
@@ -277,7 +277,7 @@ class EffectiveDuration(Measure, frozen=True, kw_only=True, tag="effective_durat
     def compute(self, inputs: Inputs) -> EffectiveRisk:
         return reprojection.reprojected_risk(
             inputs.known_request(),
-            inputs.settlement.years,
+            inputs.reckon,
             annual_yield=self.annual_yield,
             curve=inputs.known_curve() if self.annual_yield is None else None,
             spread=self.spread,
@@ -291,7 +291,7 @@ class EffectiveDuration(Measure, frozen=True, kw_only=True, tag="effective_durat
 
 
 class BreakevenCdr(Measure, frozen=True, kw_only=True, tag="breakeven_cdr"):
-    """Constant default rate a year, in place of the default curves, at which a target is just met.
+    """Constant default rate a year, in place of default curves and roll rates, at which a target is just met.
 
     target: a yield at a price, a price at a yield, losses that just use up their support, or no excess spread. lowest,
     highest: rates to look between.
@@ -305,7 +305,7 @@ class BreakevenCdr(Measure, frozen=True, kw_only=True, tag="breakeven_cdr"):
 
     def compute(self, inputs: Inputs) -> MeasureValue:
         found = reprojection.breakeven_cdr(
-            inputs.known_request(), self.target, inputs.settlement.years, lowest=self.lowest, highest=self.highest,
+            inputs.known_request(), self.target, inputs.reckon, lowest=self.lowest, highest=self.highest,
             scenario=inputs.scenario, threads=inputs.threads,
         )  # fmt: skip
         return MeasureValue(value=found)

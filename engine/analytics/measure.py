@@ -5,6 +5,7 @@ fields are the arguments, `result` is the Struct answered with, the docstring is
 """
 
 import datetime
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -28,7 +29,8 @@ DayCount = Literal[
 class Settlement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """When the cashflows are paid, seen from settlement.
 
-    times: years to each payment, in place of all that follows. date, payment_dates: the settlement and the day of each
+    times: years to each payment, in place of all that follows; of a projection also more than it has months, for
+    measures that project recoveries after it. date, payment_dates: the settlement and the day of each
     payment, turned into years by day_count. delay_days: actual delay of monthly payments, from the borrower's payment
     day to the investor's. stated_delay_days: in its place, days from the start of accrual to the first payment, both
     counted. settlement_days: days of thirty-day months from the start of the first accrual month to settlement.
@@ -46,14 +48,22 @@ class Settlement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def years(self, periods: int) -> Floats:
         """Years from settlement to each of the payments. Raises InvalidInput where they are not as many."""
+        return self.reckoned(periods, spare=False)
+
+    def years_projected(self, periods: int) -> Floats:
+        """Years to each month of a projection, more of which may be stated than this one has."""
+        return self.reckoned(periods, spare=True)
+
+    def reckoned(self, periods: int, spare: bool) -> Floats:
+        """Years from settlement to each of the payments. spare: whether more may be stated."""
         if self.times is not None:
-            return self.fitting("times", floats("settlement.times", self.times), periods)
+            return fitting("times", floats("settlement.times", self.times), periods, spare)
         if (self.date is None) != (self.payment_dates is None):
             path = "settlement.payment_dates" if self.payment_dates is None else "settlement.date"
             raise InvalidInput([Problem(path, "is missing; date and payment_dates are given together")])
         if self.date is not None and self.payment_dates is not None:
             dates = np.array(self.payment_dates, dtype="datetime64[D]")
-            return self.fitting("payment_dates", dated_times(self.date, dates, self.day_count), periods)
+            return fitting("payment_dates", dated_times(self.date, dates, self.day_count), periods, spare)
         given = (self.delay_days, self.settlement_days)
         for name, value in zip(("delay_days", "settlement_days"), given, strict=True):
             floats(f"settlement.{name}", value)
@@ -61,11 +71,13 @@ class Settlement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             periods, *given, stated_delay_days=self.stated_delay_days, payments_per_year=self.payments_per_year
         )
 
-    def fitting(self, name: str, years: Floats, periods: int) -> Floats:
-        if len(years) != periods:
-            message = f"has {len(years)} values; expected {periods}, one a period"
-            raise InvalidInput([Problem(f"settlement.{name}", message)])
-        return years
+
+def fitting(name: str, years: Floats, periods: int, spare: bool) -> Floats:
+    """The first of the years, one a period. Raises InvalidInput for too few, and for too many unless `spare`."""
+    if len(years) < periods or (len(years) > periods and not spare):
+        message = f"has {len(years)} values; expected {periods}{' or more' if spare else ''}, one a period"
+        raise InvalidInput([Problem(f"settlement.{name}", message)])
+    return years[:periods]
 
 
 class Inputs(msgspec.Struct, kw_only=True):
@@ -90,7 +102,12 @@ class Inputs(msgspec.Struct, kw_only=True):
 
     def years(self, flows: Floats) -> Floats:
         """Years from settlement to each of the flows."""
-        return self.settlement.years(flows.shape[-1])
+        return self.reckon(flows.shape[-1])
+
+    @property
+    def reckon(self) -> Callable[[int], Floats]:
+        """Years from settlement to each of as many payments."""
+        return self.settlement.years if self.request is None else self.settlement.years_projected
 
     def known_curve(self) -> DiscountCurve:
         if self.curve is None:

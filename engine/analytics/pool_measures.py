@@ -230,8 +230,10 @@ class ProjectedEcl(Measure, frozen=True, kw_only=True, tag="projected_ecl"):
         if np.any(opening <= 0):
             raise InvalidInput([Problem("cashflows.opening_balance", "is not above 0; expected a balance")])
         a_year = inputs.settlement.payments_per_year
-        pd = defaults / opening[..., np.newaxis]
-        lgd, ead = np.asarray(self.lgd, dtype=np.float64)[..., np.newaxis], opening[..., np.newaxis]
+        # Of what is owed at most, so that shares stay below one where draws or negative amortisation default too.
+        exposure = np.maximum(opening, defaults.sum(axis=-1))[..., np.newaxis]
+        pd, lgd = defaults / exposure, np.asarray(self.lgd, dtype=np.float64)[..., np.newaxis]
+        ead = opening[..., np.newaxis] if self.stage == 3 and self.method == "ifrs9" else exposure
         if self.method == "cecl":
             return MeasureValue(value=plain(credit_loss.cecl_lifetime_loss(pd, lgd, ead)))
         given = (pd, lgd, ead, self.effective_rate, a_year)

@@ -3,6 +3,7 @@
 Every shock and every trial rate is a scenario of one projection, so that the tape is walked once for all of them.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,14 @@ import numpy as np
 
 from engine.analytics import losses
 from engine.analytics.discount_curve import DiscountCurve
-from engine.analytics.risk import effective_convexity, effective_duration
+from engine.analytics.risk import check_shift, effective_convexity, effective_duration
 from engine.analytics.roots import Floats, NoSolution
 from engine.analytics.spreads import price_at_spread
 from engine.analytics.yields import Compounding, price
 from engine.assumptions import Assumptions, Scenario
 from engine.cashflows import Cashflows
-from engine.composed_curves import Scaled
-from engine.curves import Abs, Cdr, Cpr, Hep, Mhp, Psa, Smm, Vector
+from engine.composed_curves import PrepaymentCurve, Scaled
+from engine.curves import Cdr
 from engine.errors import InvalidInput, Problem
 from engine.projection import project
 from engine.rates import ParallelShock
@@ -27,22 +28,13 @@ from engine.request import ProjectionRequest
 # Trial rates of one projection, and how often the interval between two of them is divided again.
 TRIALS, ROUNDS, HIGHEST_SPEED = 33, 9, 100.0
 CDR_TOLERANCE = 1e-12
+# Where the faults of a trial lie, which the user has not stated.
+TRIAL = re.compile(r"^scenarios\[\d+\]\.assumptions")
 
 
-def scaled_prepayment(curve: Any, multiplier: float) -> Any:
-    """A prepayment curve with its rates or speed multiplied, at most 100% or the fastest speed allowed."""
-    match curve:
-        case None:
-            return None
-        case Cpr() | Smm() | Abs() | Hep():
-            return msgspec.structs.replace(curve, rate=min(curve.rate * multiplier, 1.0))
-        case Psa() | Mhp():
-            return msgspec.structs.replace(curve, speed=min(curve.speed * multiplier, HIGHEST_SPEED))
-        case Vector():
-            highest = HIGHEST_SPEED if curve.unit in ("psa", "sda") else 1.0
-            values = [min(value * multiplier, highest) for value in curve.values]
-            return msgspec.structs.replace(curve, values=values)
-    return curve if multiplier == 1 else Scaled(curve=curve, multiplier=multiplier)
+def scaled_prepayment(curve: PrepaymentCurve | None, multiplier: float) -> PrepaymentCurve | None:
+    """A prepayment curve whose CPR is multiplied, whatever unit states it, at most 100%."""
+    return curve if curve is None or multiplier == 1 else Scaled(curve=curve, multiplier=multiplier)
 
 
 def everywhere(assumptions: Assumptions, change: Callable[[Assumptions], Assumptions]) -> Assumptions:
@@ -68,8 +60,10 @@ def shocked_assumptions(assumptions: Assumptions, multiplier: float, shift: floa
 
 
 def with_default(assumptions: Assumptions, cdr: float) -> Assumptions:
-    """Assumptions with a constant default rate in place of every default curve."""
-    return everywhere(assumptions, lambda found: msgspec.structs.replace(found, default=Cdr(rate=cdr)))
+    """Assumptions with a constant default rate in place of every default curve and of roll rates."""
+    return everywhere(
+        assumptions, lambda found: msgspec.structs.replace(found, default=Cdr(rate=cdr), delinquency=None)
+    )
 
 
 def one_scenario(request: ProjectionRequest, index: int = 0) -> Assumptions:
@@ -82,10 +76,17 @@ def one_scenario(request: ProjectionRequest, index: int = 0) -> Assumptions:
 
 
 def trials(request: ProjectionRequest, each: list[Assumptions], fields: list[str], threads: int | None) -> Cashflows:
-    """The pool cashflows of a request under each of the assumptions, as scenarios of one projection."""
+    """The pool cashflows of a request under each of the assumptions, as scenarios of one projection.
+
+    Raises InvalidInput for what the trials make of assumptions that fit as they are, each fault once.
+    """
     scenarios = [Scenario(name=str(i), assumptions=assumptions) for i, assumptions in enumerate(each)]
     asked = msgspec.structs.replace(request, scenarios=scenarios, fields=fields, level="pool")
-    return project(asked, threads)
+    try:
+        return project(asked, threads)
+    except InvalidInput as error:
+        found = [Problem(TRIAL.sub("assumptions", p.path), p.message) for p in error.problems]
+        raise InvalidInput(list(dict.fromkeys(found))) from error
 
 
 class EffectiveRisk(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,11 +121,12 @@ def reprojected_risk(
 
     times: function of the number of periods that gives years from settlement, such as payment_times. Discounted at
     `annual_yield` in `compounding`, or on `curve` with a continuous `spread`; both move by the shift, and so do the
-    rate paths that floating loans follow. speed_down, speed_up: what prepayment is multiplied by where rates are lower
-    and higher. scenario: which one of the request.
+    rate paths that floating loans follow. speed_down, speed_up: what the CPR of every curve is multiplied by where
+    rates are lower and higher. scenario: which one of the request.
     """
     if (annual_yield is None) == (curve is None):
         raise InvalidInput([Problem("annual_yield", "and curve are both given or both missing; expected exactly one")])
+    check_shift(shift)
     check_multipliers(speed_down=speed_down, speed_up=speed_up)
     base = one_scenario(request, scenario)
     moves = (-shift, 0.0, shift)

@@ -113,9 +113,13 @@ def effective_convexity(price_down: ArrayLike, price: ArrayLike, price_up: Array
     return plain((down + up - 2 * base) / (base * shift**2))
 
 
-def shocked(price_down: ArrayLike, price: ArrayLike, price_up: ArrayLike, shift: float) -> tuple[Floats, ...]:
+def check_shift(shift: float) -> None:
     if not 0 < shift <= 1:
         raise InvalidInput([Problem("shift", f"is {shift:g}; expected a decimal above 0 (0.0025 is 25 basis points)")])
+
+
+def shocked(price_down: ArrayLike, price: ArrayLike, price_up: ArrayLike, shift: float) -> tuple[Floats, ...]:
+    check_shift(shift)
     base = floats("price", price)
     if np.any(base <= 0):
         raise NoSolution(f"no duration: the price is {base.min():g}; expected more than 0")

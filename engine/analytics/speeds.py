@@ -14,7 +14,8 @@ from engine.curves import Abs, Psa, annual_from_monthly, monthly_from_annual
 from engine.errors import InvalidInput, Problem
 from engine.loans import MAX_TERM
 
-HIGHEST_PSA = 500.0
+HIGHEST_PSA = 500.0  # 100% CPR in month 1
+RAMP = 30
 
 
 def level_payment(balance: float, annual_rate: float, term: int) -> float:
@@ -57,7 +58,7 @@ def implied_cpr(smm: ArrayLike) -> Any:
 
 def implied_psa(smm: ArrayLike, age: ArrayLike) -> Any:
     """PSA speed (1.0 is 100% PSA) of a monthly rate at a 1-based loan age."""
-    return plain(np.asarray(implied_cpr(smm)) / (0.002 * np.minimum(from_one(age), 30)))
+    return plain(np.asarray(implied_cpr(smm)) / (0.002 * np.minimum(from_one(age), RAMP)))
 
 
 def implied_abs(smm: ArrayLike, age: ArrayLike) -> Any:
@@ -74,16 +75,20 @@ def from_one(age: ArrayLike) -> Floats:
 
 
 def implied_psa_between(first_factor: float, second_factor: float, amortized: ArrayLike, first_age: int) -> float:
-    """PSA speed that takes a pool from one factor to another over several months.
+    """PSA speed that takes a pool from one factor to another over several months, the least that pays it off for none.
 
     amortized: amortised factors at the start and after each month, one more than there are months. first_age:
     1-based loan age of the first month's payment. Raises NoSolution where no speed in [0, 500] does.
     """
+    if second_factor == 0:
+        return HIGHEST_PSA / min(last_age(first_factor, amortized, first_age), RAMP)
     return between(lambda speed: Psa(speed=speed), HIGHEST_PSA, first_factor, second_factor, amortized, first_age)
 
 
 def implied_abs_between(first_factor: float, second_factor: float, amortized: ArrayLike, first_age: int) -> float:
-    """ABS rate that takes a pool from one factor to another over several months; arguments as implied_psa_between."""
+    """ABS rate that takes a pool from one factor to another over several months; all else as implied_psa_between."""
+    if second_factor == 0:
+        return 1.0 / last_age(first_factor, amortized, first_age)
     return between(lambda rate: Abs(rate=rate), 1.0, first_factor, second_factor, amortized, first_age)
 
 
@@ -91,16 +96,31 @@ def between(
     curve: Any, highest: float, first_factor: float, second_factor: float, amortized: ArrayLike, first_age: int
 ) -> float:
     """The speed in [0, highest] of a curve that takes a pool from one factor to another."""
-    shares = floats("amortized", amortized)
-    if shares.ndim != 1 or len(shares) < 2 or np.any(shares[:-1] <= 0):
-        raise InvalidInput(
-            [Problem("amortized", "has no two factors above 0; expected one more than there are months")]
-        )
+    shares = amortized_shares(amortized)
     ages = (from_one(first_age) + np.arange(len(shares) - 1)).astype(np.int64)
     stated = first_factor * shares[-1] / shares[0]
     return find_root(
         lambda speed: float(stated * np.prod(1 - curve(speed).monthly(ages)) - second_factor), 0.0, highest
     )
+
+
+def amortized_shares(amortized: ArrayLike) -> Floats:
+    shares = floats("amortized", amortized)
+    if shares.ndim != 1 or len(shares) < 2 or np.any(shares[:-1] <= 0):
+        message = "has no two factors above 0; expected one more than there are months"
+        raise InvalidInput([Problem("amortized", message)])
+    return shares
+
+
+def last_age(first_factor: float, amortized: ArrayLike, first_age: int) -> float:
+    """Loan age in the last of the months, in which a pool is paid off sooner than by any speed of the months before.
+
+    Raises NoSolution where it is paid off anyway.
+    """
+    shares = amortized_shares(amortized)
+    if not first_factor * shares[-1] > 0:
+        raise NoSolution("no speed is implied: nothing is left by schedule either, whatever the speed", "several_roots")
+    return float(from_one(first_age)) + len(shares) - 2
 
 
 class ImpliedSpeed(msgspec.Struct, frozen=True, kw_only=True):

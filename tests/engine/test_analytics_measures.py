@@ -361,7 +361,8 @@ def test_shocks_reach_groups_rules_and_rate_paths() -> None:
     assert shocked.groups is not None
     assert shocked.rules is not None
     assert shocked.rates is not None
-    assert shocked.groups["A"].prepayment == shocked.rules[0].assumptions.prepayment == engine.Cpr(rate=0.2)
+    twice = engine.Scaled(curve=engine.Cpr(rate=0.1), multiplier=2.0)
+    assert shocked.groups["A"].prepayment == shocked.rules[0].assumptions.prepayment == twice
     assert shocked.rates["SOFR"].values(np.array([-1, 0, 7]), None).tolist() == [
         0.05,
         pytest.approx(0.06),

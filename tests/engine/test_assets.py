@@ -455,3 +455,24 @@ def test_a_student_loan_equals_a_plain_walk(
         assert flows["balance"][month] == pytest.approx(owed, abs=near)
     payment = owed / repaid if r < 1e-12 else owed * r / -math.expm1(-repaid * math.log1p(r))
     np.testing.assert_allclose(flows["cashflow"][waits:], payment, rtol=0, atol=near)
+
+
+@pytest.mark.parametrize(
+    ("term", "draw", "pay", "most"),
+    [(600, 10.0, 0.02, "1e625"), (121, 0.35, 0.0, "1e18"), (40, 1.1, 0.1, "1e14")],
+)
+def test_a_balance_without_a_limit_is_not_drawn_beyond_bounds(term: int, draw: float, pay: float, most: str) -> None:
+    # The balance grows by 1 + draw - pay each month but the last: 10.98^599, 1.35^120 and 2^39 times 100.
+    card = engine.Revolving(
+        balance=100, annual_rate=0.2, remaining_term=term, purchase_rate=draw, payment_rate=pay or None
+    )  # fmt: skip
+    assert most == f"1e{math.log10(100) + (term - 1) * math.log10(1 + draw - pay):.0f}"
+    if most == "1e14":
+        flows = project([card])
+        assert flows["balance"][38] == pytest.approx(100 * 2.0**39, rel=1e-12)
+        return
+    with pytest.raises(engine.TapeError, match=r"purchase_rate is .* without credit_limit") as refused:
+        project([card])
+    assert f"brings the balance to {most}; expected 1e+15 at most, or a credit_limit" in str(refused.value)
+    limited = msgspec.structs.replace(card, credit_limit=5000.0)
+    assert project([limited])["balance"].max() == pytest.approx(5000, rel=1e-12)

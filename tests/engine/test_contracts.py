@@ -185,3 +185,22 @@ def test_principal_is_conserved(
     paid = math.fsum([*flows["principal"], *flows["loss"], flows["balance"][-1], flows["foreclosure"][-1]])
     assert paid == pytest.approx(opening, rel=1e-9)
     assert flows["balance"][-1] == 0
+
+
+@pytest.mark.parametrize("by", ["period", "age"])
+def test_a_step_to_the_rate_at_the_cut_off_keeps_the_stated_payment(by: Any) -> None:
+    # 1% a month: 1,000 less what 30 pays beyond 10 of interest: 980, then 30 - 9.8 less: 959.80.
+    age = 24 if by == "age" else 0
+    steps = engine.RateSchedule(by=by, steps=[engine.RateStep(month=age, annual_rate=0.12)])
+    loan = engine.Loan(balance=1000, annual_rate=0.12, remaining_term=60, age=age, payment=30, rate_schedule="steps")
+    tape = engine.Tape.from_loans([loan], rate_schedules={"steps": steps})
+    assert engine.project(engine.ProjectionRequest(tape=tape)).balance[:2] == pytest.approx([980, 959.8], rel=1e-13)
+
+
+def test_a_step_to_another_rate_at_the_cut_off_recasts_the_payment() -> None:
+    # At 24% a year, 2% a month, two payments that repay 1,000: 1,000 x 0.02 / (1 - 1.02^-2).
+    steps = engine.RateSchedule(steps=[engine.RateStep(month=0, annual_rate=0.24)])
+    loan = engine.Loan(balance=1000, annual_rate=0.12, remaining_term=2, payment=30, rate_schedule="steps")
+    tape = engine.Tape.from_loans([loan], rate_schedules={"steps": steps})
+    flows = engine.project(engine.ProjectionRequest(tape=tape))
+    assert flows.balance[0] == pytest.approx(1020 - 20 / (1 - 1.02**-2), rel=1e-12)

@@ -108,3 +108,13 @@ def test_what_is_wrong_with_a_path_is_told(path: engine.FlatRate, message: str) 
 def test_rates_of_a_group_are_refused() -> None:
     group = engine.Assumptions(rates={"x": engine.FlatRate(rate=0.1)})
     assert "since an index is the market's" in str(engine.Assumptions(groups={"a": group}).problems("assumptions")[0])
+
+
+def test_dated_rates_hold_beyond_the_years_of_dates() -> None:
+    # 240 months from 1 January 9990 end in the year 10010, for which there are no dates, only the last rate.
+    path = engine.rates.DatedRates(dates=[datetime.date(2020, 1, 1), datetime.date(9991, 1, 1)], rates=[0.02, 0.05])
+    found = path.values(np.array([0, 12, 240]), datetime.date(9990, 1, 1))
+    days = (datetime.date(9990, 1, 1) - datetime.date(2020, 1, 1)).days / (
+        datetime.date(9991, 1, 1) - datetime.date(2020, 1, 1)
+    ).days
+    assert found == pytest.approx([0.02 + 0.03 * days, 0.05, 0.05], rel=1e-12)

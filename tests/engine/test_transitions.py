@@ -1,5 +1,7 @@
 """The transition-matrix model: a chain by hand, what must hold for all, and its views."""
 
+import datetime
+
 import msgspec
 import numpy as np
 import pytest
@@ -178,3 +180,47 @@ def test_losses_of_the_last_defaults_lie_within_the_projection() -> None:
     assert out.default.sum() > 0
     assert out.recovery.sum() == pytest.approx(out.default.sum() / 2, rel=1e-12)
     assert out.loss.sum() == pytest.approx(out.default.sum() / 2, rel=1e-12)
+
+
+CURRENT = TransitionModel(
+    states=[STATES[0], STATES[3]], matrices=[[[0.9, 0.1], [0.0, 1.0]]]
+)  # fmt: skip
+
+
+def test_what_loans_name_of_their_tape_is_followed() -> None:
+    # A tenth of what is owed at the month's start defaults: of 0.9^(t - 1) a(t - 1), a(t) being the tape's schedule.
+    given = engine.Schedule(balances=[10, 7, 1, 0])
+    tape = engine.Tape.from_loans(
+        [engine.Loan(balance=1000, annual_rate=0.12, remaining_term=3, amortization="schedule", schedule="given")],
+        schedules={"given": given},
+    )
+    out = project_transitions(tape, CURRENT)
+    assert out.default[0, :3] == pytest.approx([100, 0.9 * 70, 0.81 * 10])
+    assert out.interest[0, :3] == pytest.approx([0.9 * 10, 0.81 * 7, 0.729 * 1])
+
+
+def test_floating_and_dated_loans_take_their_rates_and_dates() -> None:
+    loan = engine.Loan(
+        balance=1000,
+        annual_rate=0.12,
+        remaining_term=3,
+        amortization="bullet",
+        index="SOFR",
+        margin=0.02,
+        first_reset=1,
+    )
+    rates = {"SOFR": engine.rates.FlatRate(rate=0.22)}
+    out = project_transitions(engine.Tape(loans=[loan]), CURRENT, rates=rates)
+    assert out.interest[0, :3] == pytest.approx([0.9 * 10, 0.81 * 20, 0.729 * 20])
+    dated = engine.Loan(
+        balance=1000, annual_rate=0.12, remaining_term=6, amortization="bullet", payment_frequency="quarterly",
+        next_payment_date="2025-03-31",
+    )  # fmt: skip
+    found = project_transitions(engine.Tape(loans=[dated]), CURRENT, cutoff_date=datetime.date(2024, 12, 31))
+    assert found.interest[0, :6] == pytest.approx([0, 0, 0.9**3 * 30, 0, 0, 0.9**6 * 30])
+
+
+def test_the_model_alone_says_which_loans_are_late() -> None:
+    late = msgspec.structs.replace(LOAN, status="default", months_in_status=3)
+    ours, theirs = (project_transitions(engine.Tape(loans=[each]), MODEL) for each in (late, LOAN))
+    np.testing.assert_array_equal(ours.balance, theirs.balance)

@@ -1,5 +1,6 @@
 """What is refused, by which path and in which words; and one request for Python, JSON and MessagePack."""
 
+import datetime
 from typing import Any
 
 import msgspec
@@ -309,3 +310,28 @@ def test_struct_values_of_the_wrong_type_are_refused(assumed: dict[str, object],
     with pytest.raises(engine.AssumptionError) as refusal:
         engine.project(engine.ProjectionRequest(tape=tape, assumptions=engine.Assumptions(**assumed)))
     assert [problem.path for problem in refusal.value.problems] == [path]
+
+
+def test_an_original_term_below_the_remaining_one_tells_no_age() -> None:
+    loan = {"balance": 100, "annual_rate": 0.06, "remaining_term": 360, "original_term": 120}
+    message = (
+        "tape.loans[0].original_term is 120, less than remaining_term, which is 360; expected at least that, or the age"
+    )
+    assert refused(of_loans(loan)) == [message]
+    # An extended loan whose age is known, and one that is drawn two months from now, are right.
+    engine.project(of_loans(loan | {"age": 100}))
+    later = loan | {"original_term": 358, "origination_date": "2025-03-01", "next_payment_date": "2025-04-01"}
+    engine.project(msgspec.structs.replace(of_loans(later), cutoff_date=datetime.date(2025, 1, 1)))
+
+
+def test_batches_are_projected_from_their_cut_off_date() -> None:
+    columns = {"balance": [100.0, 200.0], "annual_rate": 0.06, "remaining_term": 24}
+    rest = {
+        "assumptions": engine.Assumptions(prepayment=engine.Cpr(rate=0.1)), "conventions": "opening_actual",
+        "cutoff_date": datetime.date(2025, 1, 31),
+    }  # fmt: skip
+    parts = [engine.Tape.from_columns(**columns | {"balance": [each]}) for each in columns["balance"]]
+    found = engine.project_batches(parts, **rest)
+    whole = engine.project(engine.ProjectionRequest(tape=engine.Tape.from_columns(**columns), **rest))
+    np.testing.assert_allclose(found.prepayment, whole.prepayment, rtol=1e-13)
+    assert engine.project_batches([], **rest).periods == 0
