@@ -10,6 +10,7 @@ from api.backup.errors import (
     BackupError,
     ClientTooOld,
     ContentsDiffer,
+    CopiesDamaged,
     KeyMissing,
     NoSuchBackup,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "BackupRecord",
     "ClientTooOld",
     "ContentsDiffer",
+    "CopiesDamaged",
     "DrillReport",
     "KeyMissing",
     "NoSuchBackup",

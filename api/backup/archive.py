@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from api.backup.encryption import decrypted, encrypted
-from api.backup.errors import ArchiveDamaged
+from api.backup.errors import ArchiveDamaged, ArchiveGone
 from api.backup.keys import DataKey, Keys
 from api.storage.objects import MissingObject, ObjectStore, Stored
 
@@ -14,8 +14,11 @@ def write(store: ObjectStore, key: str, chunks: Iterable[bytes], data_key: DataK
     return store.put_stream(key, encrypted(chunks, data_key, key), if_none_match=new)
 
 
-def read(store: ObjectStore, key: str, sha256: str, keys: Keys) -> Iterator[bytes]:
-    """What is in an archive; it ends only where the whole archive is what was written. Raises ArchiveDamaged."""
+def read(store: ObjectStore, key: str, sha256: str | None, keys: Keys) -> Iterator[bytes]:
+    """What is in an archive; it ends only where the whole archive is what was written. Raises ArchiveDamaged.
+
+    sha256: of the archive as it is stored; none where its reader knows the digest of what is in it.
+    """
     digest = hashlib.sha256()
 
     def watched() -> Iterator[bytes]:
@@ -26,8 +29,8 @@ def read(store: ObjectStore, key: str, sha256: str, keys: Keys) -> Iterator[byte
     try:
         yield from decrypted(watched(), keys, key)
     except MissingObject as error:
-        raise ArchiveDamaged(f"{key} is gone") from error
-    if digest.hexdigest() != sha256:
+        raise ArchiveGone(f"{key} is gone") from error
+    if sha256 is not None and digest.hexdigest() != sha256:
         raise ArchiveDamaged(f"{key} has the SHA-256 {digest.hexdigest()}; its manifest says {sha256}")
 
 

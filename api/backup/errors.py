@@ -13,6 +13,23 @@ class ArchiveDamaged(BackupError):
     """An archive that is not, to the bit, what was written: cut short, altered, renamed, or under another key."""
 
 
+class ArchiveGone(ArchiveDamaged):
+    """An archive or copy that a manifest or an inventory names, and that is not in the store."""
+
+
+class CopiesDamaged(ArchiveDamaged):
+    """Copies of tapes or results that are gone, or not what was copied. They are named by the keys of their objects.
+
+    missing, damaged: the first of those keys, a thousand together at most. faults: how many there are in all.
+    """
+
+    def __init__(self, key: str, missing: list[str], damaged: list[str], faults: int) -> None:
+        told = [f"{name} is gone" for name in missing[:3]] + [f"{name} is damaged" for name in damaged[:3]]
+        shown = "; ".join(told) + (f"; and {faults - len(told)} more" if faults > len(told) else "")
+        super().__init__(f"of the tapes and results of {key}, {faults} cannot be had from their copies: {shown}")
+        self.missing, self.damaged, self.faults = missing, damaged, faults
+
+
 class WrongKey(ArchiveDamaged):
     """A key at hand that does not open an archive: another of the same id, or the archive's header is altered."""
 

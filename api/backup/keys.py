@@ -42,6 +42,11 @@ class Keys:
             raise BackupError("there is no key to encrypt with; set BACKUP_ENCRYPTION_KEYS or BACKUP_KMS_KEY_ID")
         self.ring, self.kms_key_id = ring, kms_key_id
 
+    @property
+    def current(self) -> str:
+        """The id of the key that wraps new data keys."""
+        return KMS if self.kms_key_id else next(iter(self.ring))
+
     def fresh(self, context: str) -> DataKey:
         """A new data key for the archive named `context`."""
         if self.kms_key_id:
@@ -49,7 +54,7 @@ class Keys:
                 "generate_data_key", KeyId=self.kms_key_id, KeySpec="AES_256", EncryptionContext=bound(context)
             )
             return DataKey(KMS, answer["Plaintext"], answer["CiphertextBlob"])
-        key_id, secret = next(iter(self.ring)), os.urandom(KEY_BYTES)
+        key_id, secret = self.current, os.urandom(KEY_BYTES)
         nonce = os.urandom(12)
         wrapped = nonce + wrapper(self.ring[key_id]).encrypt(nonce, secret, context.encode())
         return DataKey(key_id, secret, wrapped)

@@ -15,8 +15,17 @@ import msgspec
 
 from api import metrics
 from api.backup import archive, inventory, plain, status
-from api.backup.errors import ArchiveDamaged, BackupBusy, BackupError, ContentsDiffer, NoSuchBackup, WrongKey
-from api.backup.manifest import Check, Contents, Manifest, moment, shown
+from api.backup.errors import (
+    ArchiveDamaged,
+    BackupBusy,
+    BackupError,
+    ContentsDiffer,
+    CopiesDamaged,
+    NoSuchBackup,
+    WrongKey,
+)
+from api.backup.inventory import ObjectsReport
+from api.backup.manifest import MANIFEST, Check, Contents, Manifest, moment, shown
 from api.backup.places import backup_store, database_from, keys_from, object_store, retention_from
 from api.backup.postgres import LockedPostgres, PostgresDatabase, Restored
 from api.backup.records import BackupRecord, DrillReport, PruneReport, RestoreReport, VerifyReport, record_of
@@ -121,8 +130,9 @@ class BackupManager:
 
     def with_objects(self, contents: Contents, database: str, key: str, former: Manifest | None) -> Contents:
         """The contents with the inventory of tapes and results, whose new ones are copied."""
-        before = inventory.readable(self.store, former, self.keys)
-        taken = inventory.taken(self.objects, self.store, list_key(key), self.keys, before, shown(database))
+        check = self.vault.check(former.key) if former is not None else None
+        before = inventory.readable(self.store, former, check, self.keys)
+        taken = inventory.taken(self.objects, self.store, key, list_key(key), self.keys, before, shown(database))
         return msgspec.structs.replace(contents, inventory=taken)
 
     def list_backups(self, db_name: str | None = None) -> list[BackupRecord]:
@@ -140,15 +150,25 @@ class BackupManager:
         return found[0]
 
     def verify_backup(self, backup_key: str) -> VerifyReport:
-        """What an archive holds, which was read whole and is what was written. No database is needed.
+        """What a backup holds: its archive and the copies of its objects were read whole and are what was written.
 
-        Raises NoSuchBackup, KeyMissing, and ArchiveDamaged for anything that is not as it was.
+        No database is needed. Raises NoSuchBackup, KeyMissing, and ArchiveDamaged for anything that is not as it was;
+        its kind CopiesDamaged says which objects.
         """
         with translated():
-            return self.verified(backup_key)[0]
+            report, manifest, contents = self.whole(backup_key)
+            if manifest is None or contents is None:
+                return report
+            with self.doubted(backup_key, "verify"):
+                self.check_copies(contents, backup_key)
+            self.vault.note(backup_key, Check(at=moment(), how="verify", sound=True))
+        return report
 
-    def verified(self, key: str) -> tuple[VerifyReport, Manifest | None, Contents | None]:
-        """The report on an archive, its manifest and its contents; none of a plain SQL archive."""
+    def whole(self, key: str) -> tuple[VerifyReport, Manifest | None, Contents | None]:
+        """The report on an archive, which was read whole, its manifest and its contents; none of a plain SQL archive.
+
+        The copies of its objects are not looked at.
+        """
         if key.endswith(".sql"):
             try:
                 cannot = plain.checked(self.store.get_stream(key), key)
@@ -157,19 +177,22 @@ class BackupManager:
             info = self.store.head(key)
             return VerifyReport(key=key, size=info.size if info else 0, cannot_tell=cannot), None, None
         manifest = self.vault.manifest(key)
-        with self.noted(key, "verify"):
+        with self.doubted(key, "verify"):
             contents = manifest.contents(self.keys)
             archive.check(self.store, key, manifest.sha256, self.keys)
-            missing = inventory.uncopied(self.store, contents.inventory, self.keys, shown(manifest.database))
         report = VerifyReport(
             key=key,
             size=manifest.size,
             tables=len(contents.tables),
             rows=rows_of(contents),
             objects=contents.inventory.objects if contents.inventory else 0,
-            missing_objects=missing,
         )
         return report, manifest, contents
+
+    def check_copies(self, contents: Contents | None, key: str) -> int:
+        """How many objects belong to a backup, the copy of each read whole. Raises CopiesDamaged."""
+        listed = contents.inventory if contents is not None else None
+        return inventory.check_copies(self.store, listed, self.keys, key)
 
     def restore_database(
         self,
@@ -191,7 +214,7 @@ class BackupManager:
         database = self.database(db_name, db_user, db_password, db_host, db_port)
         started = time.monotonic()
         with translated():
-            report, manifest, contents = self.verified(backup_key)
+            report, manifest, contents = self.whole(backup_key)
             with database.locked() as locked, locked.scratch("restore") as scratch:
                 rows = self.filled(locked, scratch, manifest, contents, backup_key)
                 listed = contents.inventory if contents is not None else None
@@ -211,9 +234,18 @@ class BackupManager:
                     notes=scratch.notes + ([report.cannot_tell] if report.cannot_tell else []),
                 )
             if manifest is not None:
-                self.vault.note(backup_key, Check(at=moment(), how="restore", sound=True))
+                self.note_restore(backup_key, objects)
         logger.info("backup restored", extra={"key": backup_key, "rows": rows, "seconds": restored.seconds})
         return restored
+
+    def note_restore(self, key: str, objects: ObjectsReport) -> None:
+        """Keeps that a backup was restored, and what was lost. It looks at few copies, so a doubt stays a doubt."""
+        former = self.vault.check(key)
+        if objects.losses:
+            detail = f"{objects.losses} tapes and results could not be brought back"
+            self.vault.note(key, Check(at=moment(), how="restore", sound=False, detail=detail, copies=objects.lost))
+        elif former is None or former.sound:
+            self.vault.note(key, Check(at=moment(), how="restore", sound=True))
 
     def filled(
         self, locked: Locked, scratch: Restored, manifest: Manifest | None, contents: Contents | None, key: str
@@ -228,23 +260,43 @@ class BackupManager:
         return rows_of(contents)
 
     def drill(self, backup_key: str | None = None, db_name: str | None = None) -> DrillReport:
-        """The newest backup, or the one named, restored beside the live database, compared and dropped again."""
+        """The newest backup, or the one named, restored beside the live database, compared and dropped again.
+
+        The copy of each of its objects is read whole. Raises BackupBusy where another backup, restore or drill of the
+        database is running: that is no failed drill.
+        """
         database = self.database(db_name)
         started = time.monotonic()
-        passed = False
         try:
-            with translated():
-                key = backup_key or self.newest(database.name).key
-                report, manifest, contents = self.verified(key)
-                with database.locked() as locked, locked.scratch("drill") as scratch, self.noted(key, "drill"):
-                    rows = self.filled(locked, scratch, manifest, contents, key)
-            passed = True
-        finally:
-            metrics.set_last_drill(database.name, passed, time.time())
-            status.drilled(self.store, shown(database.name), moment(), passed)
+            with translated(), database.locked() as locked:
+                report = self.drilled(locked, backup_key or self.newest(database.name).key, started)
+        except BackupBusy:
+            raise
+        except BaseException:
+            self.tell_drill(database.name, False)
+            raise
+        self.tell_drill(database.name, True)
+        log = {"key": report.key, "rows": report.rows, "objects": report.objects, "seconds": report.seconds}
+        logger.info("restore drill passed", extra=log)
+        return report
+
+    def drilled(self, locked: Locked, key: str, started: float) -> DrillReport:
+        """The report on a drill of a backup of a locked database. Raises BackupError for anything that is not sound."""
+        report, manifest, contents = self.whole(key)
+        with locked.scratch("drill") as scratch, self.doubted(key, "drill"):
+            rows = self.filled(locked, scratch, manifest, contents, key)
+        with self.doubted(key, "drill"):
+            objects = self.check_copies(contents, key)
+        self.vault.note(key, Check(at=moment(), how="drill", sound=True))
         seconds = round(time.monotonic() - started, 3)
-        logger.info("restore drill passed", extra={"key": key, "rows": rows, "seconds": seconds})
-        return DrillReport(key=key, tables=report.tables, rows=rows, seconds=seconds, notes=scratch.notes)
+        return DrillReport(
+            key=key, tables=report.tables, rows=rows, objects=objects, seconds=seconds, notes=scratch.notes
+        )
+
+    def tell_drill(self, database: str, passed: bool) -> None:
+        """Tells the metrics of this process, and the status that others read, how a drill went."""
+        metrics.set_last_drill(database, passed, time.time())
+        status.drilled(self.store, shown(database), moment(), passed)
 
     def prune(self, db_name: str | None = None, retention: Retention | None = None) -> PruneReport:
         """What was kept and what deleted. The newest backup and the newest sound one are always kept."""
@@ -292,16 +344,19 @@ class BackupManager:
             raise
 
     @contextmanager
-    def noted(self, key: str, how: Literal["verify", "drill"]) -> Iterator[None]:
-        """Keeps whether a backup was found sound. A store, key or database that is away says nothing of the backup."""
+    def doubted(self, key: str, how: Literal["verify", "drill"]) -> Iterator[None]:
+        """Keeps that a backup was found damaged. A store, key or database that is away says nothing of the backup."""
         try:
             yield
         except WrongKey:
             raise
         except (ArchiveDamaged, ContentsDiffer) as error:
-            self.vault.note(key, Check(at=moment(), how=how, sound=False, detail=str(error)[: status.REASON]))
+            if self.store.head(key + MANIFEST) is None:
+                raise NoSuchBackup(f"{key} was deleted while it was read") from error
+            copies = [*error.missing, *error.damaged] if isinstance(error, CopiesDamaged) else []
+            detail = str(error)[: status.REASON]
+            self.vault.note(key, Check(at=moment(), how=how, sound=False, detail=detail, copies=copies))
             raise
-        self.vault.note(key, Check(at=moment(), how=how, sound=True))
 
 
 @contextmanager

@@ -102,12 +102,16 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Check(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The outcome of the last check of a backup: read back whole (`verify`), or restored and compared too (`drill`)."""
+    """The outcome of the last check of a backup: read back whole (`verify`), or restored and compared too (`drill`).
+
+    copies: objects whose copies were found gone or damaged, a thousand at most; the next backup copies them again.
+    """
 
     at: datetime
     how: Literal["verify", "drill", "restore"]
     sound: bool
     detail: str = ""
+    copies: list[str] = []
 
 
 def parsed(raw: bytes, key: str) -> Manifest:

@@ -25,14 +25,16 @@ class BackupRecord(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyReport(msgspec.Struct, frozen=True, kw_only=True):
-    """An archive that was read whole and is what was written. cannot_tell: what such an archive lets nobody check."""
+    """An archive that was read whole and is what was written, and so are the copies of its objects, tapes and results.
+
+    cannot_tell: what such an archive lets nobody check.
+    """
 
     key: str
     size: int
     tables: int = 0
     rows: int = 0
     objects: int = 0
-    missing_objects: list[str] = []
     cannot_tell: str = ""
 
 
@@ -55,11 +57,12 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
-    """A backup that was restored into a scratch database, and was what was backed up."""
+    """A backup that was restored into a scratch database, and was what was backed up; so were its objects' copies."""
 
     key: str
     tables: int
     rows: int
+    objects: int
     seconds: float
     notes: list[str]
 
