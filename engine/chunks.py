@@ -91,8 +91,16 @@ def slices_of(plan: Plan, loans: int) -> list[slice]:
     """The chunks: large, so that runs are long, but enough of them for threads to share, and of bounded memory."""
     size = CHUNK_BY_LOAN
     if plan.level != "loan":
-        size = min(max(loans // CHUNKS, SMALLEST_CHUNK), LARGEST_CHUNK)
+        size = even(loans, min(max(loans // CHUNKS, SMALLEST_CHUNK), LARGEST_CHUNK))
     return [slice(start, min(start + size, loans)) for start in range(0, loans, size)]
+
+
+def even(loans: int, most: int) -> int:
+    """The loans of a chunk when an even number of chunks of equal size is made, none above `most`, or one chunk."""
+    if loans <= most:
+        return most
+    chunks = -(-loans // most)
+    return -(-loans // (chunks + chunks % 2))
 
 
 def in_order(work: Callable[[K], T], todo: Sequence[K], threads: int) -> Iterator[T]:

@@ -28,6 +28,8 @@ cdef extern from "contract.h" nogil:
         long vectors
     void contract_sums(const contract_run *run, long months, double severity, long lag, double *balance,
                        double *interest, double *fees, double *capped, double *ring) noexcept
+    void level_terms(const double *balance, const double *rate, const double *over, const double *months,
+                     double *payment, double *tail) noexcept
     void contract_lanes(const contract_run *run, long vector, long months, double *rows, long stride) noexcept
     ctypedef void simd_void "SIMD_VOID"
     enum: LANES

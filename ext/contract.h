@@ -25,7 +25,7 @@
 #define SIMD_VOID SIMD void
 
 #define LANES 8
-#define BLOCK 32 /* vectors a block: its state (about 16 KB) stays in the first-level cache */
+#define BLOCK 48 /* vectors a block: its state (about 18 KB) stays in the first-level cache */
 #define RING 16  /* vectors a block when past months are kept for the loss cap */
 
 typedef double vec __attribute__((vector_size(64), aligned(8)));
@@ -45,6 +45,38 @@ static inline __attribute__((always_inline)) double fold(const vec *v) {
 /* yes where the mask is set, no elsewhere; ?: on vectors is C++ only in older compilers. */
 static inline __attribute__((always_inline)) vec choose(mask where, vec yes, vec no) {
     return (vec)(((mask)yes & where) | ((mask)no & ~where));
+}
+
+/* The payment that repays a in n months at r a month. 1 - (1 + r)^-n by its bits: f(2k) = f(k)(2 - f(k)) and
+ * f(k + 1) = f(k) + f(1)(1 - f(k)) lose no digits however small r is. */
+static inline __attribute__((always_inline)) vec level_payment(vec a, vec r, vec n) {
+    const vec one = r / (1.0 + r);
+    vec f = {0};
+    mask months = __builtin_convertvector(n, mask);
+    long long highest = 1;
+    for (int j = 0; j < LANES; j++) highest |= months[j] < 4096 ? months[j] : 4095;
+    for (int bit = 63 - __builtin_clzll((unsigned long long)highest); bit >= 0; bit--) {
+        f = f * (2.0 - f);
+        f = choose(-((months >> bit) & 1), f + one * (1.0 - f), f);
+    }
+    mask matters = r > 1e-30;
+    return choose(matters, a * (choose(matters, r, (vec){0} + 1.0) / choose(matters, f, (vec){0} + 1.0)), a / n);
+}
+
+/* Terms of eight level-pay loans, one a lane: OUT the payment and the balance left before the last of the `months`
+ * payments, of `over` that would repay it. */
+SIMD static void level_terms(const double *balance, const double *rate, const double *over, const double *months,
+                             double *payment, double *tail) {
+    const vec one = (vec){0} + 1.0, r = *(const vec *)rate, n = *(const vec *)over;
+    const vec left = n - *(const vec *)months + 1.0;
+    const vec paid = level_payment(*(const vec *)balance, r, n);
+    *(vec *)payment = paid;
+    mask balloon = left != 1.0;
+    long long some = 0;
+    for (int j = 0; j < LANES; j++) some |= balloon[j];
+    vec owed = paid / (1.0 + r);
+    if (some) owed = choose(balloon, paid / level_payment(one, r, left), owed);
+    *(vec *)tail = owed;
 }
 
 static inline void span(const double *x, long n, double *low, double *high) {
@@ -77,23 +109,21 @@ static inline __attribute__((always_inline)) void contract_block(
         const vec now = (vec){0} + (double)t, next = now + 1.0;
         const int ending = (double)t >= first_end, paying_interest = (double)(t + 1) <= io_high;
         const long old = slot + 1 > lag ? 0 : slot + 1; /* the slot written lag months of t ago */
-        if (!ending && !paying_interest) {
-            for (long i = 0; i < vectors; i++) a[i] = (a[i] + payment[i]) * factor[i];
-        } else {
-            for (long i = 0; i < vectors; i++) {
-                vec step = (a[i] + payment[i]) * factor[i];
-                mask flat = next <= io[i], alive = now < last[i], ends = now == last[i];
-                step = choose(flat, a[i], step);
-                a[i] = choose(alive, step, choose(ends, tail[i], (vec){0}));
-            }
-        }
+        const int masked = ending || paying_interest;
         for (long i = 0; i < vectors; i++) {
-            sum += a[i];
-            if (with_rate) sum_rate += rate[i] * a[i];
-            if (with_fee) sum_fee += fee[i] * a[i];
+            vec owed = (a[i] + payment[i]) * factor[i];
+            if (masked) {
+                mask flat = next <= io[i], alive = now < last[i], ends = now == last[i];
+                owed = choose(flat, a[i], owed);
+                owed = choose(alive, owed, choose(ends, tail[i], (vec){0}));
+            }
+            a[i] = owed;
+            sum += owed;
+            if (with_rate) sum_rate += rate[i] * owed;
+            if (with_fee) sum_fee += fee[i] * owed;
             if (with_loss) {
-                past[slot * vectors + i] = a[i];
-                vec at_default = a[i] * severity, left = past[old * vectors + i];
+                past[slot * vectors + i] = owed;
+                vec at_default = owed * severity, left = past[old * vectors + i];
                 sum_loss += choose(at_default < left, at_default, left);
             }
         }
@@ -126,10 +156,26 @@ CONTRACT(contract_110, 1, 1, 0)
 CONTRACT(contract_010, 0, 1, 0)
 CONTRACT(contract_001, 0, 0, 1)
 
-/* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees or capped may be NULL. */
+/* The fee that all loans of a run have, or -1. */
+static double common_fee(const contract_run *run) {
+    double fee = -1;
+    for (long k = 0; k < run->vectors * LANES; k++) {
+        if (run->last[k] < 0) continue; /* an empty lane */
+        if (fee >= 0 && run->fee[k] != fee) return -1;
+        fee = run->fee[k];
+    }
+    return fee;
+}
+
+/* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees or capped may be NULL. Where all loans
+ * have one fee, fees are that share of the balance. */
 static void contract_sums(const contract_run *run, long months, double severity, long lag, double *balance,
                           double *interest, double *fees, double *capped, double *ring) {
-    if (capped) contract_001(run, months, severity, lag, balance, interest, fees, capped, ring);
+    const double fee = fees ? common_fee(run) : -1;
+    if (fee >= 0) {
+        contract_sums(run, months, severity, lag, balance, interest, NULL, capped, ring);
+        for (long t = 0; t <= months; t++) fees[t] = fee * balance[t];
+    } else if (capped) contract_001(run, months, severity, lag, balance, interest, fees, capped, ring);
     else if (interest && fees) contract_110(run, months, 0, 0, balance, interest, fees, capped, ring);
     else if (interest) contract_100(run, months, 0, 0, balance, interest, fees, capped, ring);
     else if (fees) contract_010(run, months, 0, 0, balance, interest, fees, capped, ring);

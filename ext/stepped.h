@@ -108,22 +108,6 @@ INLINE vec floor_of(vec x) {
     return choose(whole > x, whole - 1.0, whole);
 }
 
-/* The payment that repays a in n months at r a month. 1 - (1 + r)^-n by its bits: f(2k) = f(k)(2 - f(k)) and
- * f(k + 1) = f(k) + f(1)(1 - f(k)) lose no digits however small r is. */
-INLINE vec level_payment(vec a, vec r, vec n) {
-    const vec one = r / (1.0 + r);
-    vec f = {0};
-    mask months = __builtin_convertvector(n, mask);
-    long long highest = 1;
-    for (int j = 0; j < LANES; j++) highest |= months[j] < 4096 ? months[j] : 4095;
-    for (int bit = 63 - __builtin_clzll((unsigned long long)highest); bit >= 0; bit--) {
-        f = f * (2.0 - f);
-        f = choose(-((months >> bit) & 1), f + one * (1.0 - f), f);
-    }
-    mask matters = r > 1e-30;
-    return choose(matters, a * (choose(matters, r, (vec){0} + 1.0) / choose(matters, f, (vec){0} + 1.0)), a / n);
-}
-
 /* The annual rate of the lanes that reset at s: index, margin, rounding, then caps and floors. */
 INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i, mask reset, double s) {
     vec q = {0};

@@ -95,4 +95,13 @@ def test_losses_taken_loan_by_loan_agree_with_those_of_the_sums() -> None:
 def test_the_tapes_of_these_tests_have_several_chunks() -> None:
     tape = mixed(5_000)
     plan = type("Plan", (), {"level": "pool"})
-    assert len(chunks.slices_of(plan, len(tape))) == 3  # type: ignore[arg-type]
+    assert len(chunks.slices_of(plan, len(tape))) == 4  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("loans", [1, 2_048, 2_049, 5_000, 8_193, 100_000])
+def test_chunks_are_even_in_number_and_equal_in_size(loans: int) -> None:
+    plan = type("Plan", (), {"level": "pool"})
+    sizes = [part.stop - part.start for part in chunks.slices_of(plan, loans)]  # type: ignore[arg-type]
+    assert sum(sizes) == loans
+    assert len(sizes) == 1 or len(sizes) % 2 == 0
+    assert max(sizes) - min(sizes) < len(sizes)
