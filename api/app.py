@@ -32,6 +32,7 @@ from api.rest.projections import create_projection
 from api.rest.runs import HANDLERS as RUNS
 from api.rest.scenarios import HANDLERS as SCENARIOS
 from api.rest.tapes import HANDLERS as TAPES
+from api.rest.transitions import create_transitions
 from api.roles import undeclared
 from api.settings import Settings
 from api.storage.opened import Storage
@@ -39,8 +40,8 @@ from api.stored import handle
 from api.tokens import Tokens
 
 ROUTES = [
-    health, live, ready, metrics_page, create_projection, create_profile, create_analysis, *TAPES, *SCENARIOS, *RUNS,
-    *BACKUPS, schema_page, openapi_json, page_asset,
+    health, live, ready, metrics_page, create_projection, create_profile, create_analysis, create_transitions, *TAPES,
+    *SCENARIOS, *RUNS, *BACKUPS, schema_page, openapi_json, page_asset,
 ]  # fmt: skip
 
 

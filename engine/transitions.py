@@ -5,44 +5,42 @@ carries the balance; a move to one with as many or fewer pays down to the balanc
 missed payments (staying 30 days late pays one instalment, curing pays all that was missed). The last state of late
 loans is `or more`: staying there pays nothing. Interest that is missed is added up without interest on it; of k + 1
 months due a move that leaves k' missed pays the share (k + 1 - k') / (k + 1). The balance on the tape is what is owed
-at the cut-off. Everything is linear in the balances, so loans are summed by age and state first, and the cost does
-not grow with the tape. Source: Cyert, Davidson and Thompson (1962), Estimation of the Allowance for Doubtful Accounts
-by Markov Chains.
+at the cut-off; the payments of a month are missed or made together. Everything is linear in the balances, so loans are
+summed by age and state first, and the cost does not grow with the tape. Source: Cyert, Davidson and Thompson (1962),
+Estimation of the Allowance for Doubtful Accounts by Markov Chains.
 """
 
 import datetime
-from typing import Literal
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.assets import AnyLoan
 from engine.assumptions import Assumptions
 from engine.curves import UNIT_RANGE, out_of_range
-from engine.errors import AssumptionError, Problem
-from engine.payment_calendars import on_dates
+from engine.errors import AssumptionError, InvalidInput, Problem
 from engine.projection import project
 from engine.rates import RatePath
 from engine.request import ProjectionRequest
 from engine.tape import Tape
+from engine.transition_loans import LoanState, first_states, open_loans, performing
+
+__all__ = [
+    "LoanState", "TransitionModel", "TransitionRequest", "Transitions", "project_transitions", "roll_rates",
+    "vintage_curves",
+]  # fmt: skip
 
 Array = NDArray[np.float64]
-
-
-class LoanState(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A state: open with so many payments missed (0 for a performing loan), in default, or prepaid."""
-
-    name: str
-    kind: Literal["open", "default", "prepaid"] = "open"
-    missed: int = 0
+MAX_MONTHS = 2400
+MAX_STATES = 40
 
 
 class TransitionModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """States and the chances of moving between them.
 
-    matrices: one a month, the last holds on; row i has the chances of moving from state i to each, and adds up to 1.
-    Nothing leaves a default or prepaid state. severity: share of the defaulted balance that is lost. recovery_lag:
+    states: forty at most, one of them performing (open, with no payment missed). matrices: one a month, the last holds
+    on; row i has the chances of moving from state i to each, and adds up to 1. Nothing leaves a default or prepaid
+    state. severity: share of the defaulted balance that is lost. recovery_lag:
     months from default to the recovery and the loss.
     """
 
@@ -67,6 +65,8 @@ class TransitionModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     def state_problems(self, path: str) -> list[Problem]:
         found: list[Problem] = []
         names = [state.name for state in self.states]
+        if len(names) > MAX_STATES:
+            found.append(Problem(f"{path}.states", f"has {len(names)}; expected {MAX_STATES} at most"))
         for i, state in enumerate(self.states):
             if not state.name or names.index(state.name) < i:
                 message = f"is {state.name!r}; expected names that differ"
@@ -93,16 +93,35 @@ class TransitionModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
         return found
 
 
+class TransitionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A tape and the model it moves by: the wire format of REST and GraphQL.
+
+    status: the state's name for each loan or for all, whatever the tape says; none for the tape's own status:
+    `delinquent_30` is the state with one payment missed and so on, beyond the model's latest state that one, and
+    current the first performing state.
+    months: to project, none for the longest term, a year for those who are late then, and the recovery lag. rates: the
+    path of each index that floating loans name. cutoff_date: where month 1 begins; dated loans and rates need it.
+    """
+
+    tape: Tape
+    model: TransitionModel
+    status: list[str] | str | None = None
+    months: int | None = None
+    rates: dict[str, RatePath] | None = None
+    cutoff_date: datetime.date | None = None
+
+
 class Transitions(msgspec.Struct, frozen=True, kw_only=True):
     """The outcome by vintage: loans of one age at the cut-off, the first axis; months 1 .. months are the last.
 
-    balance: (vintages, states, months + 1), owed by the loans in each open state, from the cut-off; what went to the
-    other states, added up. flows: (vintages, months, states, states), the balance at the month's start by the move
-    that it made. The others are (vintages, months); scheduled_principal has instalments caught up too,
-    missed_interest is what loans in default owed.
+    is_open: of each state. balance: (vintages, states, months + 1), owed by the loans in each open state, from the
+    cut-off; what went to the other states, added up. flows: (vintages, months, states, states), the balance at the
+    month's start by the move that it made. The others are (vintages, months); scheduled_principal has instalments
+    caught up too, missed_interest is what loans in default owed.
     """
 
     states: tuple[str, ...]
+    is_open: NDArray[np.bool_]
     ages: NDArray[np.int64]
     original_balance: Array
     balance: Array
@@ -125,28 +144,28 @@ def project_transitions(
     rates: dict[str, RatePath] | None = None,
     cutoff_date: datetime.date | None = None,
 ) -> Transitions:
-    """The tape under the model. status: the state's name for each loan or for all, none for the first performing one.
+    """The tape under the model; the arguments are the fields of TransitionRequest.
 
-    months: to project, none for the longest term, a year for those who are late then, and the recovery lag. rates: the
-    path of each index that floating loans name. cutoff_date: which dates of the tape count from. The tape's own
-    `status` says nothing here. Raises TapeError or AssumptionError with every fault found.
+    Raises TapeError or AssumptionError with every fault found, among them loans that the model does not represent.
     """
-    loans = on_dates(tape.arrays(), cutoff_date)
     problems = model.problems("model")
-    names = [state.name for state in model.states]
-    given = status_of(model, status, len(loans), problems)
-    if months is not None and not 1 <= months <= 2400:
-        problems.append(Problem("months", f"is {months}; expected whole months in [1, 2400]"))
+    if months is not None and not 1 <= months <= MAX_MONTHS:
+        problems.append(Problem("months", f"is {months}; expected whole months in [1, {MAX_MONTHS}]"))
+    if status is not None:
+        tape = performing(tape)
+    try:
+        loans = open_loans(tape, model.states, cutoff_date, problems)
+    except InvalidInput as error:
+        raise type(error)([*error.problems, *problems]) from error
     if problems:
         raise AssumptionError(problems)
-    count = months or (int(loans.term.max(initial=0)) + 12 + model.recovery_lag)
+    first = first_states(tape, loans, model.states, status)
+    count = months or default_months(model, int(loans.term.max(initial=0)))
     ages, vintage = np.unique(loans.age, return_inverse=True)
-    label = vintage.reshape(-1) * len(names) + given
-    shape = (len(ages), len(names))
-    request = ProjectionRequest(
-        tape=tape, assumptions=Assumptions(rates=rates), periods=count, cutoff_date=cutoff_date
-    )  # fmt: skip
-    balance, interest = (each.reshape(*shape, -1) for each in scheduled(request, label, shape[0] * shape[1]))
+    label = vintage.reshape(-1) * len(model.states) + first
+    shape = (len(ages), len(model.states))
+    owed = scheduled(tape, label, shape[0] * shape[1], count, rates, cutoff_date)
+    balance, interest = (each.reshape(*shape, -1) for each in owed)
     opening = np.bincount(label, weights=loans.balance, minlength=shape[0] * shape[1]).reshape(shape)
     original = np.where(np.isnan(loans.original_balance), loans.balance, loans.original_balance)
     return stepped(
@@ -158,47 +177,44 @@ def project_transitions(
     )
 
 
-def status_of(
-    model: TransitionModel, status: list[str] | str | None, n: int, problems: list[Problem]
-) -> NDArray[np.int64]:
-    """The index of each loan's state; faults go to OUT problems."""
-    names = [state.name for state in model.states]
-    index = {name: i for i, name in enumerate(names) if model.states[i].kind == "open"}
-    if status is None:
-        performing = [i for i, state in enumerate(model.states) if state.kind == "open" and not state.missed]
-        return np.full(n, performing[0] if performing else 0)
-    given = [status] * n if isinstance(status, str) else status
-    if len(given) != n:
-        problems.append(Problem("status", f"has {len(given)} values; expected {n}, one a loan"))
-        return np.zeros(n, dtype=np.int64)
-    allowed = ", ".join(index)
-    for i, name in enumerate(given):
-        if name not in index:
-            problems.append(Problem(f"status[{i}]", f"is {name!r}; expected an open state: {allowed}"))
-    return np.array([index.get(name, 0) for name in given], dtype=np.int64)
+def default_months(model: TransitionModel, longest_term: int) -> int:
+    """Months to project where the request says none: a year for those who are late at the end, and the recovery lag."""
+    return longest_term + 12 + model.recovery_lag
 
 
-def scheduled(request: ProjectionRequest, label: NDArray[np.int64], labels: int) -> tuple[Array, Array]:
+def scheduled(
+    tape: Tape,
+    label: NDArray[np.int64],
+    labels: int,
+    months: int,
+    rates: dict[str, RatePath] | None,
+    cutoff_date: datetime.date | None,
+) -> tuple[Array, Array]:
     """Balance after and interest due in each month by the contract, (labels, months), summed by label."""
-    names, tape = [f"{each:06d}" for each in label], request.tape
+    names, tape = [f"{each:06d}" for each in label], performing(tape)
     if tape.loans is not None:
-        loans = [performing(loan, name) for loan, name in zip(tape.loans, names, strict=True)]
+        loans = [msgspec.structs.replace(loan, group=name) for loan, name in zip(tape.loans, names, strict=True)]
         labelled = msgspec.structs.replace(tape, loans=loans)
     else:
         assert tape.columns is not None
-        columns = msgspec.structs.replace(tape.columns, group=list(names), status=None, months_in_status=None)
-        labelled = msgspec.structs.replace(tape, columns=columns)
-    fields = ["balance", "expected_interest"]
-    flows = project(msgspec.structs.replace(request, tape=labelled, level="group", fields=fields))
-    found = np.zeros((2, labels, flows.periods))
+        labelled = msgspec.structs.replace(tape, columns=msgspec.structs.replace(tape.columns, group=names))
+    request = ProjectionRequest(
+        tape=labelled, level="group", fields=["balance", "expected_interest"], periods=months,
+        assumptions=Assumptions(rates=rates), cutoff_date=cutoff_date,
+    )  # fmt: skip
+    try:
+        flows = project(request)
+    except AssumptionError as error:
+        raise AssumptionError([without_assumptions(problem) for problem in error.problems]) from error
+    found = np.zeros((2, labels, months))
     found[:, [int(name) for name in flows.groups]] = flows["balance"], flows["expected_interest"]
     return found[0], found[1]
 
 
-def performing(loan: AnyLoan, group: str) -> AnyLoan:
-    """The loan as one that performs, in the group."""
-    stated = {name: None for name in ("status", "months_in_status") if name in loan.__struct_fields__}
-    return msgspec.structs.replace(loan, group=group, **stated)
+def without_assumptions(problem: Problem) -> Problem:
+    """A problem of the projection in words of this request, whose rates stand by themselves."""
+    message = problem.message.replace("for which assumptions has", "for which the request has")
+    return Problem(problem.path.removeprefix("assumptions."), message.replace("assumptions.rates", "rates"))
 
 
 class Ledger(msgspec.Struct, frozen=True):
@@ -265,8 +281,8 @@ def stepped(
     lag = min(model.recovery_lag, months)
     late = np.pad(result["default"], ((0, 0), (lag, 0)))[:, :months]
     return Transitions(
-        states=tuple(state.name for state in model.states), ages=ages, original_balance=original, balance=by_state,
-        flows=flows, recovery=late * (1 - model.severity), loss=late * model.severity, **result,
+        states=tuple(state.name for state in model.states), is_open=moves.open, ages=ages, original_balance=original,
+        balance=by_state, flows=flows, recovery=late * (1 - model.severity), loss=late * model.severity, **result,
     )  # fmt: skip
 
 

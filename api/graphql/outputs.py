@@ -11,7 +11,7 @@ import msgspec
 import strawberry
 from msgspec import inspect
 
-from api.graphql.inputs import SCALARS, choice, scalars
+from api.graphql.inputs import SCALARS, choice, scalar, scalars
 from api.graphql.texts import describe, field_texts
 
 outputs: dict[str, Any] = {}
@@ -60,6 +60,8 @@ def is_open(kind: inspect.Type) -> bool:
 def output_kind(name: str, kind: inspect.Type, owner: str = "") -> Any:
     """The GraphQL type of the type of the field `name` of the type `owner`."""
     match kind:
+        case inspect.Metadata(extra={"graphql": (str() as word, str() as text)}):
+            return scalar(word, text)
         case inspect.StructType(cls=cls):
             if is_open(kind):
                 return object_scalar(f"{cls.__name__}Object", f"As in REST. {describe(cls)}")

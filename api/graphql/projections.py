@@ -28,6 +28,7 @@ from api.graphql.inputs import ProjectionRequestInput, to_request
 from api.graphql.profiles import Profile, TapeArgument, profiled
 from api.graphql.refusals import graphql_error, invalid
 from api.graphql.texts import first_line
+from api.graphql.transitions import TransitionArgument, Transitions, transitions_of
 from api.graphql.types import DEFAULT_PAGE, MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
 from api.kernel import project
 from api.named_tapes import with_tape
@@ -234,5 +235,12 @@ class ProjectionQuery:
     async def profile(self, info: Info[Any, Any], tape: TapeArgument) -> Profile:
         try:
             return await profiled(tape, info.context)
+        except Exception as error:
+            raise graphql_error(stored_refusal(error, "graphql")) from error
+
+    @strawberry.field(description="Moves a tape between states by a transition matrix: cash, roll rates and vintages.")
+    async def transitions(self, info: Info[Any, Any], request: TransitionArgument) -> Transitions:
+        try:
+            return await transitions_of(request, info)
         except Exception as error:
             raise graphql_error(stored_refusal(error, "graphql")) from error

@@ -7,7 +7,7 @@ import msgspec
 import engine
 from api import encode
 from api.errors import ProblemDetails
-from api.rest import analytics
+from api.rest import analytics, transitions
 from api.rest.health import Health, Live, version
 from api.rest.openapi_answers import HEADERS, problems, told
 from api.rest.openapi_backups import ROOTS as OF_BACKUPS
@@ -17,6 +17,8 @@ from api.rest.profiles import ANSWERS, READERS, ProfileRequest
 from api.rest.projections import DECODERS, EXAMPLES
 from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS
+from engine.transition_views import TransitionViews
+from engine.transitions import TransitionRequest
 
 REFERENCE = "#/components/schemas/{name}"
 
@@ -98,6 +100,24 @@ def analytics_path() -> dict[str, Any]:
             **problems("400", "401", "404", "406", "413", "415", "422", "500"),
         },
     }  # fmt: skip
+    return {"post": operation}
+
+
+def transitions_path() -> dict[str, Any]:
+    body = {"schema": {"$ref": REFERENCE.format(name="TransitionRequest")}}
+    content = {name: {**body, "examples": transitions.EXAMPLES} if name == encode.JSON else body for name in DECODERS}
+    kinds = {key: {"schema": {"$ref": REFERENCE.format(name="TransitionViews")}} for key in transitions.ENCODERS}
+    operation = {
+        "operationId": "createTransitions",
+        "summary": "Move a tape by a transition matrix",
+        "description": "Cash of consumer credit whose loans move between states month by month, with the balances by "
+        "state, the roll rates and the vintages.",
+        "requestBody": {"required": True, "content": content},
+        "responses": {
+            "200": {"description": "The views.", "content": kinds},
+            **problems("400", "401", "404", "406", "413", "415", "422", "500"),
+        },
+    }
     return {"post": operation}
 
 
@@ -231,6 +251,8 @@ def document() -> dict[str, Any]:
     roots: list[Any] = [
         engine.ProjectionRequest,
         AnalyticsRequest,
+        TransitionRequest,
+        TransitionViews,
         *results,
         engine.Summary,
         engine.Profile,
@@ -254,6 +276,7 @@ def document() -> dict[str, Any]:
     paths = {
         "/v1/projections": projection_path(),
         "/v1/analytics": analytics_path(),
+        "/v1/transitions": transitions_path(),
         "/v1/tapes/profile": profile_path(),
         **stored_paths(problems),
         **backup_paths(problems),

@@ -9,6 +9,7 @@ import pytest
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from api.rest.transitions import EXAMPLES
 from api.settings import Settings
 from tests.api.test_stored import bearer_of
 
@@ -21,7 +22,7 @@ BODILESS = {"/v1/runs/{run_id}/cancel", "/v1/runs/{run_id}/rerun"}
 ADMIN = {
     "/v1/backups", "/v1/backups/prune", "/v1/backups/{backup_name}/verify", "/v1/backups/{backup_name}/restore",
 }  # fmt: skip
-PACKED = {"/v1/projections", "/v1/analytics"}
+PACKED = {"/v1/projections", "/v1/analytics", "/v1/transitions"}
 TAPE = {"columns": {"balance": [100.0], "annual_rate": 0.05, "remaining_term": 12}}
 # A right body for each route, with HERE where a number or text is exchanged for a hostile one.
 RIGHT: dict[str, Any] = {
@@ -30,6 +31,7 @@ RIGHT: dict[str, Any] = {
         "cashflows": {"columns": {"cashflow": [1.0, "HERE"]}},
         "measures": [{"type": "npv", "annual_yield": 0.05}],
     },
+    "/v1/transitions": {"tape": TAPE, "model": {**EXAMPLES["one_matrix"]["value"]["model"], "severity": "HERE"}},
     "/v1/tapes/profile": {"tape": {"columns": {**TAPE["columns"], "balance": ["HERE"]}}},
     "/v1/tapes": {"columns": {**TAPE["columns"], "balance": ["HERE"]}},
     "/v1/tapes/{tape_id}": {"name": "HERE"},

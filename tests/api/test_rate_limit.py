@@ -20,6 +20,7 @@ from litestar.testing import TestClient
 from api.app import create_app
 from api.auth import OPEN_PATHS, issue_token
 from api.rate_limit import address_of
+from api.rest.transitions import EXAMPLES
 from api.settings import Settings
 from tests.servers import Valkey, free_port
 
@@ -136,6 +137,16 @@ def test_graphql_pays_for_columns_under_aliases_too(limited: Client) -> None:
     request = {"tape": tape(2000, 360), "level": "loan", "periods": 360}
     columns = " ".join(f"c{i}: columns {{ loss }}" for i in range(3))
     assert left(ask(limited, f"projection(request: $r) {{ {columns} }}", request)) == 2
+
+
+def test_graphql_pays_for_transitions_by_the_numbers_that_are_made(limited: Client) -> None:
+    # 60 ages x 5 x 5 moves x 1,500 months = 2,250,000 numbers: three requests.
+    columns = {"balance": [1.0] * 60, "annual_rate": 0.1, "remaining_term": 12, "age": list(range(60))}
+    variables = {"r": {**EXAMPLES["one_matrix"]["value"], "tape": {"columns": columns}, "months": 1500}}
+    query = "query ($r: TransitionRequestInput!) { transitions(request: $r) { columns { loss } } }"
+    answer = limited.post("/graphql", json={"query": query, "variables": variables}, headers=bearer())
+    assert "errors" not in answer.json()
+    assert left(answer) == 2
 
 
 def test_a_query_beyond_the_largest_answer_or_the_whole_quota_is_too_large(limited: Client) -> None:

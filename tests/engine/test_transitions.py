@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
-from engine.transitions import LoanState, TransitionModel, project_transitions, roll_rates, vintage_curves
+from engine.transition_views import views_of
+from engine.transitions import (
+    LoanState,
+    TransitionModel,
+    Transitions,
+    project_transitions,
+    roll_rates,
+    vintage_curves,
+)
 
 STATES = [
     LoanState(name="current"),
@@ -220,7 +228,127 @@ def test_floating_and_dated_loans_take_their_rates_and_dates() -> None:
     assert found.interest[0, :6] == pytest.approx([0, 0, 0.9**3 * 30, 0, 0, 0.9**6 * 30])
 
 
-def test_the_model_alone_says_which_loans_are_late() -> None:
+def test_a_status_for_the_model_stands_in_for_that_of_the_tape() -> None:
     late = msgspec.structs.replace(LOAN, status="default", months_in_status=3)
-    ours, theirs = (project_transitions(engine.Tape(loans=[each]), MODEL) for each in (late, LOAN))
-    np.testing.assert_array_equal(ours.balance, theirs.balance)
+    columns = engine.Tape.from_columns(
+        **{name: [getattr(LOAN, name)] for name in ("balance", "annual_rate", "remaining_term", "amortization")},
+        original_balance=2000.0, status="default", months_in_status=3,
+    )  # fmt: skip
+    theirs = project_transitions(engine.Tape(loans=[LOAN]), MODEL)
+    for tape in (engine.Tape(loans=[late]), columns):
+        np.testing.assert_array_equal(project_transitions(tape, MODEL, "current").balance, theirs.balance)
+
+
+def moved(tape: engine.Tape, status: list[str] | str | None = None) -> Transitions:
+    return project_transitions(tape, MODEL, status, months=12)
+
+
+class TestWhichLoans:
+    def test_the_tapes_own_status_says_where_loans_begin(self) -> None:
+        said = ["current", "delinquent_30", "delinquent_60", "delinquent_120", None]
+        loans = [msgspec.structs.replace(LOAN, status=status) for status in said]
+        plain = engine.Tape(loans=[LOAN] * 5)
+        by_hand = moved(plain, status=["current", "30", "60+", "60+", "current"])
+        found = moved(engine.Tape(loans=loans))
+        np.testing.assert_array_equal(found.balance, by_hand.balance)
+        # A status in the request comes first.
+        np.testing.assert_array_equal(
+            moved(engine.Tape(loans=loans), status="30").balance, moved(plain, status="30").balance
+        )
+
+    def test_a_status_that_the_model_lacks_is_refused(self) -> None:
+        model = msgspec.structs.replace(MODEL, states=[STATES[0], LoanState(name="60", missed=2), *STATES[2:]])
+        model = msgspec.structs.replace(model, states=[*model.states[:2], LoanState(name="90", missed=3), *STATES[3:]])
+        tape = engine.Tape.from_columns(
+            balance=[1.0, 1.0], annual_rate=0.1, remaining_term=5, status=["current", "delinquent_30"]
+        )
+        with pytest.raises(engine.AssumptionError, match=r"tape.columns.status\[1\] is 'delinquent_30'; the model has"):
+            project_transitions(tape, model)
+
+    @pytest.mark.parametrize(
+        ("loan", "cutoff", "message"),
+        [
+            ({"status": "foreclosure"}, None, "tape.loans[1].status is of a loan in default"),
+            ({"payment_frequency": "quarterly"}, None, "tape.loans[1].payment_frequency leaves months without"),
+            (
+                {"payment_frequency": "quarterly", "next_payment_date": "2024-03-31", "day_count": "ACT/360"},
+                "2023-12-31", "tape.loans[1].next_payment_date leaves months without",
+            ),
+            ({"origination_date": "2024-03-01"}, "2023-12-31", "tape.loans[1].origination_date is after cutoff_date"),
+            ({"index": "SOFR", "first_reset": 1}, None, "index is 'SOFR', for which the request has no rates"),
+            ({"next_payment_date": "2024-01-15"}, None, "cutoff_date is missing"),
+        ],
+    )  # fmt: skip
+    def test_what_it_does_not_represent_is_refused(
+        self, loan: dict[str, object], cutoff: str | None, message: str
+    ) -> None:
+        tape = engine.Tape(loans=[LOAN, msgspec.structs.replace(LOAN, **loan)])
+        date = None if cutoff is None else datetime.date.fromisoformat(cutoff)
+        with pytest.raises(engine.InvalidInput) as caught:
+            project_transitions(tape, MODEL, cutoff_date=date)
+        assert message in str(caught.value)
+
+    def test_other_assets_are_refused(self) -> None:
+        tape = engine.Tape(loans=[engine.Lease(annual_rate=0.06, remaining_term=12, payment=100.0), LOAN])
+        with pytest.raises(engine.AssumptionError, match=r"tape.loans\[0\].type is an asset that does not move"):
+            project_transitions(tape, MODEL)
+
+    def test_faults_of_the_tape_leave_those_of_the_model(self) -> None:
+        tape = engine.Tape(loans=[msgspec.structs.replace(LOAN, annual_rate=7.0)])
+        with pytest.raises(engine.TapeError) as caught:
+            project_transitions(tape, msgspec.structs.replace(MODEL, severity=60.0), months=0)
+        assert [each.path for each in caught.value.problems] == [
+            "tape.loans[0].annual_rate",
+            "model.severity",
+            "months",
+        ]
+
+    @pytest.mark.parametrize(
+        "loan",
+        [
+            {"index": "SOFR", "margin": 0.04, "first_reset": 2, "reset_frequency": 1, "amortization": "level_pay"},
+            {"next_payment_date": "2024-01-15", "day_count": "ACT/360", "amortization": "level_pay"},
+            {"next_payment_date": "2024-01-05", "payment_frequency": "weekly"},
+            {"amortization": "schedule", "schedule": "own"},
+        ],
+    )
+    def test_without_moves_rich_contracts_are_the_projection(self, loan: dict[str, object]) -> None:
+        tape = engine.Tape(
+            loans=[msgspec.structs.replace(LOAN, **loan)],
+            schedules={"own": engine.Schedule(balances=[100.0, 95, 90, 80, 70, 50, 40, 30, 20, 10])},
+        )
+        rates, cutoff = {"SOFR": engine.MonthlyRates(rates=[0.03, 0.05, 0.02])}, datetime.date(2023, 12, 31)
+        stay = msgspec.structs.replace(MODEL, matrices=[np.eye(5).tolist()])
+        out = project_transitions(tape, stay, rates=rates, cutoff_date=cutoff, months=12)
+        assumed = engine.Assumptions(rates=rates)
+        flows = engine.project(engine.ProjectionRequest(tape=tape, assumptions=assumed, cutoff_date=cutoff, periods=12))
+        assert out.interest[0] == pytest.approx(flows["interest"], abs=1e-9)
+        assert out.scheduled_principal[0] == pytest.approx(flows["scheduled_principal"], abs=1e-9)
+        assert flows["interest"].sum() > 30
+
+
+class TestViews:
+    def test_they_add_up_to_the_outcome(self) -> None:
+        tape = engine.Tape(loans=[msgspec.structs.replace(LOAN, age=age) for age in (4, 6)])
+        out = project_transitions(tape, MODEL, status=["60+", "current"], months=3)
+        views = views_of(out)
+        assert views.opening_balance == 2000.0
+        assert views.columns.period.tolist() == [1, 2, 3]
+        # Month 1: of the 1,000 that are 60 days late half default; a quarter cures, owing 900 less what two months
+        # missed: 250 pay down to 0.25 x 900 = 225. The other loan pays 0.8 x 100 + 0.1 x 100 (see above).
+        assert views.columns.default[0] == pytest.approx(500)
+        assert views.columns.scheduled_principal[0] == pytest.approx(25 + 90)
+        assert [state.state for state in views.states] == ["current", "30", "60+", "default", "prepaid"]
+        assert views.states[2].balance[:2] == pytest.approx([1000, 250])
+        assert views.states[3].balance[:2] == pytest.approx([0, 500])
+        rolls = {(roll.from_state, roll.to_state): roll for roll in views.roll_rates}
+        assert rolls["60+", "default"].rate[0] == pytest.approx(0.5)
+        assert rolls["60+", "default"].balance[0] == pytest.approx(500)
+        assert rolls["current", "30"].rate == pytest.approx([0.1] * 3)
+        assert ("current", "default") not in rolls
+        late, current = views.vintages
+        assert (late.age, late.original_balance, current.age) == (4, 2000.0, 6)
+        assert late.cumulative_default[:3] == pytest.approx([0, 0.25, 0.25 + 0.0625])
+        # The severity is 0.6 and the lag a month.
+        assert late.cumulative_loss[:3] == pytest.approx([0, 0, 0.15])
+        assert late.open_balance[:2] == pytest.approx([1000, 475])
