@@ -19,6 +19,14 @@ from engine.layout_options import LayoutTape
 from engine.layout_report import ReadReport, RowProblems
 from engine.layouts import LAYOUTS
 from engine.loans import Loan, RateSchedule, RateStep, Schedule
+from engine.penalties import (
+    FixedPenalty,
+    InterestPenalty,
+    Lockout,
+    PercentagePenalty,
+    StepDownPenalty,
+    YieldMaintenance,
+)
 from engine.profile import Profile, profile
 from engine.projection import project, project_batches
 from engine.rates import DatedRates, FlatRate, Forwards, KeyRateShock, MonthlyRates, ParallelShock
@@ -31,11 +39,12 @@ from engine.tape_files import iter_tape, read_tape
 __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
     "CashflowTable", "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "Delinquency",
-    "EngineError", "Field", "FlatRate", "Forwards", "GivenCashflow", "Hep", "InvalidInput", "KeyRateShock",
-    "LayoutTape", "Lease", "Loan", "Mdr", "Mhp", "MonthlyRates", "ParallelShock", "Problem", "Profile",
-    "ProjectionRequest", "PropertySeverity", "Psa", "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving",
-    "RowProblems", "Rule", "Scaled", "Scenario", "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm", "StudentLoan",
-    "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector", "analytics", "credit_loss", "dates",
+    "EngineError", "Field", "FixedPenalty", "FlatRate", "Forwards", "GivenCashflow", "Hep", "InterestPenalty",
+    "InvalidInput", "KeyRateShock", "LayoutTape", "Lease", "Loan", "Lockout", "Mdr", "Mhp", "MonthlyRates",
+    "ParallelShock", "PercentagePenalty", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa",
+    "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving", "RowProblems", "Rule", "Scaled", "Scenario",
+    "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm", "StepDownPenalty", "StudentLoan", "Summary", "Tape",
+    "TapeError", "TapeFileError", "Timing", "Vector", "YieldMaintenance", "analytics", "credit_loss", "dates",
     "day_count", "iter_tape", "profile", "project", "project_batches", "read_tape", "summarize", "transitions",
 ]  # fmt: skip
 

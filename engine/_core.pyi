@@ -17,6 +17,11 @@ MONTH_PAYS: int
 MONTH_LOCKED: int
 MONTH_UNDRAWN: int
 WALKS_A_PATTERN: int
+PENALTY_TABLES: tuple[str, ...]
+PENALTY_TERMS: tuple[str, ...]
+PENALTY_ROWS: tuple[str, ...]
+PENALTY_KINDS: int
+PREPAYS_OPENING: int
 
 class Walked:
     def __init__(
@@ -33,6 +38,15 @@ class Walked:
         drawn: NDArray[np.float64],
         payments_begin: NDArray[np.int32],
         years_due: NDArray[np.float64],
+    ) -> None: ...
+
+class Penalties:
+    def __init__(
+        self,
+        by_age: NDArray[np.float64],
+        worth: NDArray[np.float64],
+        terms: NDArray[np.float64],
+        lanes: NDArray[np.float64],
     ) -> None: ...
 
 def place(
@@ -55,6 +69,7 @@ def project_sums(
     loans: NDArray[np.float64],
     extras: NDArray[np.float64],
     walked: Walked | None,
+    penalties: Penalties | None,
     runs: NDArray[np.int64],
     rates: NDArray[np.float64],
     rules: NDArray[Any],
@@ -68,6 +83,7 @@ def project_loans(
     loans: NDArray[np.float64],
     extras: NDArray[np.float64],
     walked: Walked | None,
+    penalties: Penalties | None,
     runs: NDArray[np.int64],
     loan_at: NDArray[np.int64],
     rates: NDArray[np.float64],
@@ -84,12 +100,14 @@ def needs_losses(needed: NDArray[np.int32]) -> bool: ...
 def contract_rows(
     loans: NDArray[np.float64],
     walked: Walked | None,
+    penalties: Penalties | None,
     runs: NDArray[np.int64],
     severity: NDArray[np.float64],
     lag: NDArray[np.int64],
     with_rate: bool,
     with_fee: bool,
     with_flows: bool,
+    opening: bool,
     months: int,
     out: NDArray[np.float64],
 ) -> None: ...
@@ -103,6 +121,7 @@ def apply_rows(
     with_rate: bool,
     with_fee: bool,
     flows_at: int,
+    penalties_at: int,
     rates: NDArray[np.float64],
     rules: NDArray[Any],
     needed: NDArray[np.int32],

@@ -123,6 +123,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "accrual_business_day": ("accrual_business_day_convention", "accrual_adjustment"),
     "calendar": ("payment_calendar", "holiday_calendar", "business_calendar"),
     "month_end": ("end_of_month", "end_of_month_rule", "eom_rule"),
+    "penalty": ("prepayment_penalty", "prepayment_penalty_type", "prepay_penalty", "penalty_name"),
     "neg_am_limit": ("negative_amortization_limit", "neg_am_cap", "maximum_negative_amortization"),
 }  # fmt: skip
 

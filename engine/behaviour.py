@@ -13,6 +13,7 @@ from engine.composed_curves import Timing
 from engine.curves import Curve, Rates, Vector, When
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
+from engine.month_patterns import patterns_of
 from engine.request import ProjectionRequest
 from engine.segments import DEFAULTED, Segments, check_arrears, check_assets, segments_of
 from engine.severity import PropertySeverity, SeverityVector
@@ -135,38 +136,6 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
         stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued, pattern=pattern,
     )  # fmt: skip
-
-
-def patterns_of(
-    loans: LoanArrays, tables: Tables, every: list[Assumptions], conventions: Conventions, curves: list[Curve]
-) -> NDArray[np.int64] | None:
-    """Where the tables tell what each month is to each loan, 0 for every month alike; none where all loans are so.
-
-    Raises AssumptionError for assumptions that count every month.
-    """
-    calendars = None if loans.contracts is None else loans.contracts.calendars
-    if calendars is None or not (calendars.pattern >= 0).any():
-        return None
-    problems = []
-    what = "expected loans that pay every month from the cut-off"
-    if any(each.delinquency is not None for each in every):
-        problems.append(Problem("assumptions.delinquency", f"counts payments missed by month; {what}"))
-    if any(isinstance(each.default, Timing) for each in every):
-        problems.append(Problem("assumptions.default", f"is a timing curve, which states every month; {what}"))
-    if conventions.default_base != "opening":
-        what_else = "which pay no interest in the month after; " + what
-        problems.append(Problem("conventions.default_base", f"freezes balances that have just paid, {what_else}"))
-    if conventions.recoup != "none":
-        problems.append(Problem("conventions.recoup", f"counts interest advanced by month; {what}"))
-    if loans.age.min() < 0 and any("age" in curve.reads and len(curve.reads) > 1 for curve in curves):
-        problems.append(Problem("assumptions", "has curves by age and by month; expected one for loans yet to start"))
-    if problems:
-        raise AssumptionError(problems)
-    rows = np.full((len(calendars.patterns), tables.months + 1), float(_core.MONTH_PAYS))
-    width = min(rows.shape[1], calendars.patterns.shape[1])
-    rows[:, :width] = calendars.patterns[:, :width]
-    places = np.array([*(tables.keep(row) for row in rows), 0], dtype=np.int64)
-    return places[calendars.pattern]
 
 
 def no_behaviour(months: int) -> Behaviour:

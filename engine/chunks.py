@@ -56,8 +56,9 @@ def by_loan(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | No
     def work(part: slice) -> None:
         chunk = lay_out(plan, loans, part)
         _core.project_loans(
-            chunk.vectors, chunk.extras, chunk.walked, chunk.runs, chunk.loan_at, plan.behaviour.rates,
-            plan.behaviour.rules, plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
+            chunk.vectors, chunk.extras, chunk.walked, chunk.penalties, chunk.runs, chunk.loan_at,
+            plan.behaviour.rates, plan.behaviour.rules, plan.selection.needed, plan.selection.slot, plan.months,
+            plan.periods, out,
         )  # fmt: skip
 
     for part, _ in zip(slices, in_order(work, slices, threads), strict=True):
@@ -75,7 +76,8 @@ def by_chunk(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | N
     def work(part: slice) -> NDArray[np.float64]:
         chunk, out = lay_out(plan, loans, part), np.zeros(shape)
         _core.project_sums(
-            chunk.vectors, chunk.extras, chunk.walked, chunk.runs, plan.behaviour.rates, plan.behaviour.rules,
+            chunk.vectors, chunk.extras, chunk.walked, chunk.penalties, chunk.runs, plan.behaviour.rates,
+            plan.behaviour.rules,
             plan.selection.needed, plan.selection.slot, plan.months, plan.periods, out,
         )  # fmt: skip
         return out

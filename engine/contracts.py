@@ -21,6 +21,8 @@ from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS, HOLIDAY_INTEREST, MAX_TERM, ROUNDING_DIRECTIONS, RateSchedule, Schedule
 from engine.payment_calendars import PaymentCalendars
 from engine.payments import PAYMENT_COLUMNS, Payments, payments_of, refuse_payments
+from engine.penalties import Penalty, penalty_problems
+from engine.penalty_tables import refuse_penalties
 
 if TYPE_CHECKING:
     from engine.loan_arrays import LoanArrays
@@ -58,7 +60,7 @@ HOLIDAYS: dict[str, Range] = {
     "holiday_months": months(1, MAX_TERM, 0),
 }
 NUMBERS = FLOATING | RECASTING | GRADUATED | HOLIDAYS
-TEXTS = ("index", "schedule", "rate_schedule", "rounding_direction", "holiday_interest", *PAYMENT_COLUMNS)
+TEXTS = ("index", "schedule", "rate_schedule", "rounding_direction", "holiday_interest", "penalty", *PAYMENT_COLUMNS)
 CONTRACT_COLUMNS = (*NUMBERS, *TEXTS)
 
 
@@ -69,6 +71,7 @@ class Shared(msgspec.Struct, frozen=True):
     rate_schedules: dict[str, RateSchedule] | None = None
     cashflows: dict[str, CashflowTable] | None = None
     calendars: dict[str, Calendar] | None = None
+    penalties: dict[str, list[Penalty]] | None = None
 
     def problems(self) -> list[Problem]:
         """Every value out of range, by the path in the tape."""
@@ -79,13 +82,16 @@ class Shared(msgspec.Struct, frozen=True):
             found += step_problems(f"tape.rate_schedules[{name!r}].steps", rates)
         for name, table in (self.cashflows or {}).items():
             found += table_problems(f"tape.cashflows[{name!r}]", table)
+        for name, phases in (self.penalties or {}).items():
+            found += penalty_problems(f"tape.penalties[{name!r}]", phases)
         return found
 
 
 class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     """Terms of a tape's loans, each of shape (loans,), and what they name.
 
-    numbers: the columns of NUMBERS, blanks replaced. index, schedule, steps: positions in the names, -1 for none.
+    numbers: the columns of NUMBERS, blanks replaced. index, schedule, steps, penalty: positions in the names, -1 for
+    none.
     direction, interest: positions in ROUNDING_DIRECTIONS and HOLIDAY_INTEREST, -1 for the default. limit: the highest
     balance, infinite without one. stepped: the loans that are walked forward. index_paths: where the tape
     names each index first.
@@ -97,12 +103,14 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     steps: NDArray[np.int32]
     direction: NDArray[np.int8]
     interest: NDArray[np.int8]
+    penalty: NDArray[np.int32]
     limit: Floats
     stepped: Mask
     indices: tuple[str, ...]
     index_paths: tuple[str, ...]
     schedules: tuple[Schedule, ...]
     rate_schedules: tuple[RateSchedule, ...]
+    penalties: tuple[list[Penalty], ...] | None = None
     assets: Assets | None = None
     payments: Payments | None = None
     calendars: PaymentCalendars | None = None
@@ -132,6 +140,7 @@ def contracts_of(
     index, indices = check.names("index")
     schedule, schedule_names = check.names("schedule")
     steps, step_names = check.names("rate_schedule")
+    penalty, penalty_names = check.names("penalty")
     direction = check.choice("rounding_direction", ROUNDING_DIRECTIONS)
     interest = check.choice("holiday_interest", HOLIDAY_INTEREST)
     payments = payments_of(check, None if shared is None else shared.calendars or {})
@@ -145,6 +154,7 @@ def contracts_of(
         schedules += assets.schedules
     terms = Contracts(
         numbers=numbers, index=index, schedule=schedule, steps=steps, direction=direction, interest=interest,
+        penalty=penalty,
         limit=highest_balance(check, numbers["neg_am_limit"], loans.original_balance),
         stepped=(index >= 0) | (steps >= 0) | (numbers["graduation_years"] > 0) | (numbers["holiday_start"] > 0)
         | scheduled | (False if assets is None else assets.kind != LOAN)
@@ -153,6 +163,8 @@ def contracts_of(
         schedules=schedules,
         rate_schedules=named(check, "rate_schedule", "tape.rate_schedules", steps, step_names,
                              shared and (shared.rate_schedules or {})),
+        penalties=named(check, "penalty", "tape.penalties", penalty, penalty_names, shared and (shared.penalties or {}))
+        or None,
         assets=assets, payments=payments,
     )  # fmt: skip
     if not check.problems:
@@ -262,6 +274,7 @@ def contradictions(check: Checks, loans: "LoanArrays", terms: Contracts) -> None
         refuse_graduations(refuse, lambda name: stated(name) & mine, fixed, level, free)
     refuse_holidays(refuse, stated, numbers, limited, term)
     refuse_schedules(refuse, stated, check, loans, terms, paid, free)
+    refuse_penalties(refuse, loans, terms)
     if terms.payments is not None:
         refuse_payments(refuse, stated, loans, terms, terms.payments)
 

@@ -36,7 +36,12 @@ FIELDS: tuple[Field, ...] = (
     Field("servicing_fee", "flow", "currency", "Servicing fee of the period."),
     Field("net_interest", "flow", "currency", "Interest less the servicing fee."),
     Field("principal", "flow", "currency", "Scheduled principal, prepayment and recovery."),
-    Field("cashflow", "flow", "currency", "Cash to investors: principal, net interest and other income, less draws."),
+    Field(
+        "cashflow",
+        "flow",
+        "currency",
+        "Cash to investors: principal, net interest, other income and prepayment penalties, less draws.",
+    ),
     Field("foreclosure", "stock", "currency", "Defaulted balance not yet liquidated, at the end of the period."),
     Field("expected_interest", "flow", "currency", "Interest due on the performing and the defaulted balance."),
     Field("lost_interest", "flow", "currency", "Interest that borrowers in default do not pay."),
@@ -58,6 +63,7 @@ FIELDS: tuple[Field, ...] = (
     Field("draw", "flow", "currency", "Money lent in the period after the cut-off; cashflow is net of it."),
     Field("other_income", "flow", "currency", "Income beside interest: interchange, fees, gains on residuals."),
     Field("shortfall", "flow", "currency", "Part of loss that is no default: dilution, residuals below their value."),
+    Field("prepayment_penalty", "flow", "currency", "Penalties paid on prepayments, beside the principal prepaid."),
 )
 
 FIELD_NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)

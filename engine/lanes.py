@@ -19,6 +19,7 @@ class Chunk(msgspec.Struct, frozen=True):
     walked: _core.Walked | None
     runs: NDArray[np.int64]
     loan_at: NDArray[np.int64]
+    penalties: _core.Penalties | None = None
 
 
 class Lanes(msgspec.Struct, frozen=True):
@@ -68,7 +69,11 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
         for each, offset in zip(laid, (0, plain.count), strict=False):
             extras[0, each.place + offset] = np.nan_to_num(loans.property_value[part][each.order])
             extras[1, each.place + offset] = loans.mortgage_insurance[part][each.order]
-    return Chunk(vectors, extras, walked, np.concatenate([each.runs for each in laid]), loan_at)
+    penalties = None
+    if plan.penalties is not None:
+        places = [(each.order, each.place + offset) for each, offset in zip(laid, (0, plain.count), strict=False)]
+        penalties = plan.penalties.placed(part, places, sum(each.count for each in laid))
+    return Chunk(vectors, extras, walked, np.concatenate([each.runs for each in laid]), loan_at, penalties)
 
 
 def in_lanes(
@@ -91,7 +96,7 @@ def in_lanes(
     age = loans.age[part] if behaviour.by_age else zero
     stop_term = term if behaviour.stops else zero
     walk = zero if floating is None else floating + 1
-    if behaviour.pattern is not None and floating is not None:
+    if behaviour.pattern is not None:
         walk = walk + _core.WALKS_A_PATTERN * behaviour.pattern[part]
     keys = [key for key in (stop_term, age, members, row, walk) if key.strides != (0,)]
     order = sort_by([*near, *keys], np.arange(len(group)) if some is None else some)

@@ -99,6 +99,8 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     of engine.day_count; equal periods without one. business_day, calendar: how payments move off holidays, and of which
     calendar (a name in the tape's `calendars`, the code of a market or a country). accrual_business_day: how the
     ends of interest periods move, not at all by default. month_end: last_day keeps payments at month ends.
+
+    penalty: name in the tape's `penalties` of what prepayments cost, and of the months in which there are none.
     """
 
     balance: float
@@ -153,3 +155,4 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     accrual_business_day: BusinessDayConvention | None = None
     calendar: str | None = None
     month_end: MonthEnd | None = None
+    penalty: str | None = None

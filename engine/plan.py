@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine.behaviour import Behaviour
 from engine.errors import AssumptionError, Problem
 from engine.fields import DEFAULT_FIELDS, FIELD_INDEX, FIELD_NAMES
+from engine.penalty_tables import PenaltyTables
 from engine.rates import RateTables
 from engine.walks import Walks
 
@@ -23,7 +24,7 @@ MADE_OF: dict[str, tuple[str, ...]] = {
     "principal": ("scheduled_principal", "prepayment", "recovery", "loss", "liquidation"),
     "cashflow": (
         "principal", "scheduled_principal", "prepayment", "recovery", "loss", "liquidation",
-        "net_interest", "interest", "servicing_fee", "other_income", "draw",
+        "net_interest", "interest", "servicing_fee", "other_income", "draw", "prepayment_penalty",
     ),
 }  # fmt: skip
 
@@ -59,7 +60,7 @@ def select(fields: Iterable[str] | None) -> Selection:
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """A request resolved: what the chunks of a tape share."""
+    """A request resolved: what the chunks of a tape share. penalties: none where no field needs them."""
 
     selection: Selection
     behaviour: Behaviour
@@ -70,3 +71,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rows: int
     walks: Walks | None = None
     rates: RateTables | None = None
+    penalties: PenaltyTables | None = None

@@ -17,10 +17,12 @@ from engine.behaviour import behaviour_of, no_behaviour
 from engine.cashflows import Cashflows
 from engine.chunks import Progress, run
 from engine.errors import AssumptionError, Problem, TapeError
+from engine.fields import FIELD_INDEX
 from engine.index_rates import rates_of
 from engine.loan_arrays import LoanArrays
 from engine.loans import MAX_TERM
 from engine.payment_calendars import on_dates
+from engine.penalty_tables import penalties_of
 from engine.plan import Plan, select
 from engine.rates import RateTables
 from engine.request import ProjectionRequest
@@ -57,6 +59,7 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         selection=selection, behaviour=behaviour, level=request.level, months=months, periods=min(periods, months),
         groups=groups, rows=rows, walks=None if loans.contracts is None else walks_of(loans, loans.contracts),
         rates=None if loans.contracts is None else rates_of(request, loans.contracts, months),
+        penalties=penalties_of(loans, months) if selection.needed[FIELD_INDEX["prepayment_penalty"]] else None,
     )  # fmt: skip
     out = run(plan, loans, threads, progress)
     if periods > out.shape[-1]:

@@ -63,6 +63,9 @@ class RunSums:
         kinds = 1 + self.with_rate + self.with_fee + len(self.pairs)
         self.flows_at = kinds if plan.walks is not None and plan.walks.assets else -1
         kinds += _core.FLOW_KINDS if self.flows_at >= 0 else 0
+        self.penalties_at = -1 if plan.penalties is None else kinds
+        kinds += 0 if plan.penalties is None else _core.PENALTY_KINDS
+        self.prepays_opening = bool((plan.behaviour.rules["prepayment_base"] == _core.PREPAYS_OPENING).any())
         self.rows = np.zeros((0, self.sets, kinds, plan.months + 2))
         self.order = np.zeros(0, dtype=np.int64)
 
@@ -72,9 +75,10 @@ class RunSums:
         sets = self.sets if chunk.walked is not None else 1
         rows = np.zeros((len(chunk.runs), sets, *self.rows.shape[2:]))
         _core.contract_rows(
-            chunk.vectors, chunk.walked, chunk.runs, np.array([severity for severity, _ in self.pairs]),
-            np.array([lag for _, lag in self.pairs], dtype=np.int64), self.with_rate, self.with_fee,
-            self.flows_at >= 0, self.plan.months, rows,
+            chunk.vectors, chunk.walked, chunk.penalties, chunk.runs,
+            np.array([severity for severity, _ in self.pairs]),
+            np.array([lag for _, lag in self.pairs], dtype=np.int64), self.with_rate, self.with_fee, self.flows_at >= 0,
+            self.prepays_opening, self.plan.months, rows,
         )  # fmt: skip
         return chunk.runs[:, [*KEY, MONTHS]], rows
 
@@ -123,7 +127,7 @@ class RunSums:
         out = np.zeros(shape)
         _core.apply_rows(
             self.rows, self.keys, self.order[task.runs], self.set_of[task.scenarios], self.pair[task.scenarios],
-            self.with_rate, self.with_fee, self.flows_at, plan.behaviour.rates, rules,
+            self.with_rate, self.with_fee, self.flows_at, self.penalties_at, plan.behaviour.rates, rules,
             plan.selection.needed, plan.selection.slot,
             plan.months, plan.periods, task.first_row, out,
         )  # fmt: skip

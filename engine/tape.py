@@ -34,6 +34,7 @@ from engine.loans import (
     Schedule,
     Status,
 )
+from engine.penalties import Penalty
 
 Kind = Literal["loan", "lease", "receivable", "student_loan", "revolving", "cashflow"]
 
@@ -119,6 +120,7 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     accrual_business_day: list[BusinessDayConvention | None] | BusinessDayConvention | None = None
     calendar: list[str | None] | str | None = None
     month_end: list[MonthEnd | None] | MonthEnd | None = None
+    penalty: list[str | None] | str | None = None
 
 
 COLUMN_NAMES: tuple[str, ...] = Columns.__struct_fields__
@@ -141,7 +143,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     """Exactly one of: `loans`, `columns`, or `tape_id` of a tape stored in the service.
 
     schedules: the given schedules that loans name. rate_schedules: the step rates that loans name. cashflows: the
-    projected cashflows that assets of type cashflow name; calendars: those that loans name.
+    projected cashflows that assets of type cashflow name; calendars, penalties: those that loans name.
     """
 
     loans: list[AnyLoan] | None = None
@@ -151,6 +153,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     rate_schedules: dict[str, RateSchedule] | None = None
     cashflows: dict[str, CashflowTable] | None = None
     calendars: dict[str, Calendar] | None = None
+    penalties: dict[str, list[Penalty]] | None = None
 
     @classmethod
     def from_columns(
@@ -160,12 +163,13 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         rate_schedules: dict[str, RateSchedule] | None = None,
         cashflow_tables: dict[str, CashflowTable] | None = None,
         calendars: dict[str, Calendar] | None = None,
+        penalties: dict[str, list[Penalty]] | None = None,
         **columns: Any,
     ) -> "Tape":
         """A tape from arrays, lists or scalars named as the fields of Loan.
 
-        balance, annual_rate and remaining_term are needed. schedules, rate_schedules, cashflow_tables,
-        calendars: what the columns schedule, rate_schedule, cashflows and calendar name.
+        balance, annual_rate and remaining_term are needed. schedules, rate_schedules, cashflow_tables, calendars,
+        penalties: what the columns schedule, rate_schedule, cashflows, calendar and penalty name.
         Raises TapeError for a missing or unknown column.
         """
         unknown = [name for name in columns if name not in COLUMN_NAMES]
@@ -183,6 +187,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             rate_schedules=rate_schedules,
             cashflows=cashflow_tables,
             calendars=calendars,
+            penalties=penalties,
         )
 
     @classmethod
@@ -194,6 +199,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         rate_schedules: dict[str, RateSchedule] | None = None,
         cashflows: dict[str, CashflowTable] | None = None,
         calendars: dict[str, Calendar] | None = None,
+        penalties: dict[str, list[Penalty]] | None = None,
     ) -> "Tape":
         """A tape from Structs of loans and other assets, with the schedules, steps and cashflows that they name."""
         return cls(
@@ -202,6 +208,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
             rate_schedules=rate_schedules,
             cashflows=cashflows,
             calendars=calendars,
+            penalties=penalties,
         )  # fmt: skip
 
     def __len__(self) -> int:
@@ -235,7 +242,7 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     @property
     def shared(self) -> Shared:
         """What the loans name."""
-        return Shared(self.schedules, self.rate_schedules, self.cashflows, self.calendars)
+        return Shared(self.schedules, self.rate_schedules, self.cashflows, self.calendars, self.penalties)
 
 
 def loan_columns(loans: Sequence[AnyLoan]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ cdef enum:
     BALANCE, INTEREST, SCHEDULED_PRINCIPAL, PREPAYMENT, DEFAULT, RECOVERY, LOSS, SERVICING_FEE, NET_INTEREST
     PRINCIPAL, CASHFLOW, FORECLOSURE, EXPECTED_INTEREST, LOST_INTEREST, EXPECTED_PRINCIPAL, ADVANCED_INTEREST
     ADVANCED_PRINCIPAL, LIQUIDATION, MORTGAGE_INSURANCE, RECOUPED_ADVANCES, DELINQUENT_30
-    DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, DRAW, OTHER_INCOME, SHORTFALL, N_FIELDS
+    DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, DRAW, OTHER_INCOME, SHORTFALL, PREPAYMENT_PENALTY, N_FIELDS
 
 LANES_A_VECTOR = LANES
 VECTOR_ROWS = 7
@@ -50,7 +50,7 @@ FIELD_ORDER = (
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest",
     "expected_principal", "advanced_interest", "advanced_principal", "liquidation",
     "mortgage_insurance", "recouped_advances", "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
-    "draw", "other_income", "shortfall",
+    "draw", "other_income", "shortfall", "prepayment_penalty",
 )
 
 cdef enum:
@@ -124,6 +124,7 @@ include "loss.pxi"
 include "delinquent.pxi"
 include "table.pxi"
 include "assets.pxi"
+include "penalty.pxi"
 
 
 cdef simd_void add(double *out, const double *x, long n) noexcept nogil:
@@ -208,12 +209,12 @@ cdef void run_losses(const Rules *now, const Source *source, const double *rates
                        extras[COVERAGE, first + lane] if extras.shape[1] else 0, months, l)
 
 
-def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, const long[:, ::1] runs,
-                 const double[::1] rates, rules, const int[::1] needed, const int[::1] slot, long months,
+def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, Penalties penalties,
+                 const long[:, ::1] runs, const double[::1] rates, rules, const int[::1] needed, const int[::1] slot, long months,
                  long periods, double[:, :, :, ::1] out):
     """Adds the runs' fields to OUT `out` (fields, scenarios, groups, periods).
 
-    loans: (7, lanes) from prepare. walked: the stepped loans, or None. extras: (2, lanes) value of the property and
+    loans: (7, lanes) from prepare. walked: the stepped loans, or None. penalties: by lane, or None. extras: (2, lanes) value of the property and
     insurance coverage, or (2, 0). runs: (runs, 9) first lane, vectors, set, age, term, output row, months to the last
     flow, walk, place of the first lane in loan_at and extras. rates: monthly rates of all curves, and other tables.
     rules: (scenarios, sets) of RULES, with the place of each curve in rates. needed: fields to compute, slot: where in
@@ -223,6 +224,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
     cdef const Rules[:, ::1] rule = rules
     cdef Work w
     cdef Losses l
+    cdef PenaltyWork p
     cdef Source source
     cdef Tables tables
     cdef Contract c
@@ -230,6 +232,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
     cdef long r, s, f, n = months + 2, k, group, m, g, sets, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
+    cdef bint opening = prepays_opening(rule)
     cdef const Rules *now
     cdef const Rules *before
     memset(&tables, 0, sizeof(Tables))
@@ -241,6 +244,10 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
+    if not allocate_penalties(&p, penalties is not None, n):
+        free(l.memory)
+        free(w.memory)
+        raise MemoryError("no room for a projection's penalties")
     with nogil:
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
@@ -259,6 +266,10 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                 c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
                 c.flows, c.stride = w.flows if with_flows else NULL, n
                 c.losses, c.rates = &l, &rates[0]
+                c.penalties = p.owed
+                if p.owed != NULL:
+                    memset(p.owed, 0, OWED * n * sizeof(double))
+                    run_penalties(penalties, &source, runs[r, RUN_LANE], runs[r, RUN_VECTORS], opening, m, &p, n, p.owed)
                 w.b.late = l.late
                 before = NULL
                 for s in range(rule.shape[0]):
@@ -281,12 +292,13 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                     for f in range(N_FIELDS):
                         if slot[f] >= 0:
                             add(&out[slot[f], s, group, 0], row[f], min(periods, m))
+        free(p.memory)
         free(l.memory)
         free(w.memory)
 
 
-def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, const long[:, ::1] runs,
-                  const long[::1] loan_at, const double[::1] rates, rules, const int[::1] needed,
+def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, Penalties penalties,
+                  const long[:, ::1] runs, const long[::1] loan_at, const double[::1] rates, rules, const int[::1] needed,
                   const int[::1] slot, long months, long periods, double[:, :, :, ::1] out):
     """Writes each loan's fields to OUT `out` (fields, scenarios, loans, periods); periods at most months.
 
@@ -295,6 +307,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     cdef const Rules[:, ::1] rule = rules
     cdef Work w
     cdef Losses l
+    cdef PenaltyWork p
     cdef Source source
     cdef Tables tables
     cdef Contract c
@@ -302,6 +315,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     cdef long r, s, f, v, i, lane, n = months + 2, k, at, m, max_lag = rules["lag"].max()
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
+    cdef bint opening = prepays_opening(rule)
     cdef const Rules *now
     memset(&tables, 0, sizeof(Tables))
     if walked is not None:
@@ -312,6 +326,10 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
+    if not allocate_penalties(&p, penalties is not None, n):
+        free(l.memory)
+        free(w.memory)
+        raise MemoryError("no room for a projection's penalties")
     with nogil:
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
@@ -342,6 +360,13 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                             scale(w.fees, c.balance, lane_fee(&source, lane), m + 1)
                         c.flows, c.stride = w.flows + i * FLOWS * n if with_flows else NULL, n
                         c.losses, c.rates = &l, &rates[0]
+                        c.penalties = p.owed
+                        if p.owed != NULL:
+                            memset(p.owed, 0, OWED * n * sizeof(double))
+                            if penalties.lanes[LANE_PENALTY, runs[r, RUN_LANE] + lane] >= 0:
+                                add_penalty(penalties, runs[r, RUN_LANE] + lane, c.balance,
+                                            c.interest if source.forward else NULL, opening, m, p.value,
+                                            p.owed + OWED_WHOLE * n, p.owed + OWED_EACH * n)
                         if now.general:
                             begin_losses(now, &rates[0], &l)
                             if some_loss:
@@ -361,11 +386,18 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                                 memset(&out[slot[f], s, at, 0] + m, 0, (periods - m) * sizeof(double))
                             else:
                                 scale(&out[slot[f], s, at, 0], row[f], 1, periods)
+        free(p.memory)
         free(l.memory)
         free(w.memory)
 
 
+cdef bint prepays_opening(const Rules[:, ::1] rule) noexcept:
+    """Whether prepayments are of the balance before the month's principal, a convention that all rules share."""
+    return rule.shape[0] > 0 and rule.shape[1] > 0 and rule[0, 0].prepayment_base == OPENING_NET
+
+
 ADVANCES_PRINCIPAL = ADVANCE_ALL
+PREPAYS_OPENING = OPENING_NET
 
 
 def needs_interest(const int[::1] needed):

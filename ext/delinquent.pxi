@@ -26,6 +26,8 @@ cdef void behave_late(const Rules *rules, const double *rates, long age, long mo
     for t in range(1, months + 1):
         current = b.late[t - 1]
         s = burnt_out(rules, prepay[t], b.alive[t - 1]) if burns else prepay[t]
+        if b.months != NULL and <int>b.months[t] & LOCKED:
+            s = 0
         if rules.prepayment_base != GROSS:
             s = s * pays
         if s > pays:

@@ -21,6 +21,8 @@ cdef struct Contract:
     # what assets add (ext/assets.pxi), FLOWS rows `stride` apart, or NULL
     const double *flows
     long stride
+    # penalties owed (ext/penalty.pxi), OWED rows `stride` apart, or NULL
+    const double *penalties
 
 
 cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, double *scratch,
@@ -37,6 +39,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     emit_assets(rules, c, b, months, row)
     if rules.defaulted:
         emit_defaulted(rules, c, months, row)
+    emit_penalty(c, b, months, row[PREPAYMENT_PENALTY])
     before_draw(c, b, months, row)
     if row[NET_INTEREST] != NULL:
         for t in range(months):
@@ -46,7 +49,8 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
             row[PRINCIPAL][t] = row[SCHEDULED_PRINCIPAL][t] + row[PREPAYMENT][t] + row[RECOVERY][t]
     if row[CASHFLOW] != NULL:
         for t in range(months):
-            row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t] + (row[OTHER_INCOME][t] - row[DRAW][t])
+            row[CASHFLOW][t] = row[PRINCIPAL][t] + row[NET_INTEREST][t] + (
+                row[OTHER_INCOME][t] + row[PREPAYMENT_PENALTY][t] - row[DRAW][t])
 
 
 cdef void before_draw(Contract c, Behaviour b, long months, double **row) noexcept nogil:

@@ -11,16 +11,20 @@ cdef enum:
     BLOCK_OF_RUNS = 64  # whose rows stay in the second-level cache while the scenarios go over them
 
 
-def contract_rows(const double[:, ::1] loans, Walked walked, const long[:, ::1] runs, const double[::1] severity,
-                  const long[::1] lag, bint with_rate, bint with_fee, bint with_flows, long months,
+def contract_rows(const double[:, ::1] loans, Walked walked, Penalties penalties, const long[:, ::1] runs,
+                  const double[::1] severity, const long[::1] lag, bint with_rate, bint with_fee, bint with_flows,
+                  bint opening, long months,
                   double[:, :, :, ::1] out):
     """Fills OUT `out` (runs, sets, kinds, months + 2): each run's sums from month 0 to its last flow, zero after.
 
     sets: of index values; a run that reads none fills the first. kinds: balance, interest and fees where asked for, then
-    the capped loss of each pair of severity and lag, then what assets add (ext/assets.pxi). The rest as project_sums. Raises MemoryError.
+    the capped loss of each pair of severity and lag, then what assets add
+    (ext/assets.pxi), then penalties (ext/penalty.pxi) of prepayments off the `opening` balance or what is left of it
+    after the month's principal. The rest as project_sums. Raises MemoryError.
     """
     cdef Source source
     cdef Tables tables
+    cdef PenaltyWork work
     cdef long r, g, p, m, sets, n = months + 2, first = 1 + with_rate + with_fee, max_lag = 0
     cdef double *row
     cdef double *ring
@@ -34,6 +38,9 @@ def contract_rows(const double[:, ::1] loans, Walked walked, const long[:, ::1] 
     if ring == NULL:
         raise MemoryError("no room for a projection's working arrays")
     scratch = ring + LANES * RING * (max_lag + 1)
+    if not allocate_penalties(&work, penalties is not None, n):
+        free(ring)
+        raise MemoryError("no room for a projection's penalties")
     with nogil:
         for r in range(runs.shape[0]):
             sets = point(&source, loans, &tables, &runs[r, 0])
@@ -47,6 +54,10 @@ def contract_rows(const double[:, ::1] loans, Walked walked, const long[:, ::1] 
                      row + (first + lag.shape[0]) * n if with_flows else NULL, n)
                 for p in range(lag.shape[0]):
                     sums(&source, m, severity[p], lag[p], scratch, NULL, NULL, row + (first + p) * n, ring, NULL, 0)
+                if work.owed != NULL:
+                    run_penalties(penalties, &source, runs[r, RUN_LANE], runs[r, RUN_VECTORS], opening, m, &work, n,
+                                  row + (first + lag.shape[0] + (FLOWS if with_flows else 0)) * n)
+        free(work.memory)
         free(ring)
 
 
@@ -59,7 +70,8 @@ def add_rows(double[:, :, :, ::1] out, const long[::1] ids, const double[:, :, :
 
 
 def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const long[::1] order, const long[::1] set_of,
-               const int[:, ::1] pair, bint with_rate, bint with_fee, long flows_at, const double[::1] rates, rules,
+               const int[:, ::1] pair, bint with_rate, bint with_fee, long flows_at, long penalties_at,
+               const double[::1] rates, rules,
                const int[::1] needed, const int[::1] slot, long months, long periods, long first_out,
                double[:, :, :, ::1] out):
     """Adds the fields of the runs `order` under some scenarios to OUT `out` (fields, scenarios, groups, periods).
@@ -67,7 +79,7 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
     rows: (runs, sets, kinds, months + 2) of contract_rows. keys: (runs, 6) set, age, term, output row, walk, months to
     the last flow. set_of: (scenarios,) set of index values. pair: (scenarios, sets of assumptions) the pair of severity
     and lag whose capped loss the rules read, -1 for none. flows_at: the kind where what assets add begins, -1 for
-    none. first_out: output row of out[:, :, 0]. The rest as
+    none; penalties_at: that of penalties. first_out: output row of out[:, :, 0]. The rest as
     project_sums; rules whose losses need the loans are not for here. Raises MemoryError.
     """
     cdef const Rules[:, ::1] rule = rules
@@ -103,6 +115,7 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
                     c.interest = row + n if with_rate else w.interest
                     c.fees = row + (1 + with_rate) * n if with_fee else w.fees
                     c.flows, c.stride = row + flows_at * n if flows_at >= 0 else NULL, n
+                    c.penalties = row + penalties_at * n if penalties_at >= 0 else NULL
                     c.capped = row + (first + pair[s, k]) * n if pair[s, k] >= 0 else w.capped
                     if now.general:
                         begin_losses(now, &rates[0], &l)

@@ -87,11 +87,20 @@ def input_type(owner: str, name: str, kind: inspect.Type) -> Any:
             by = pascal(name.removesuffix("s"))
             return scalar(f"{cls.__name__}By{by}", f"An object: a name of `{name}` to {cls.__name__}.")
         case inspect.DictType(value_type=inspect.UnionType(types=members)):
-            tags = ", ".join(f"`{member.tag}`" for member in members if isinstance(member, inspect.StructType))
-            return scalar(f"{pascal(name)}ByName", f"An object: a name to an object whose `type` is one of {tags}.")
+            return scalar(
+                f"{pascal(name)}ByName", f"An object: a name to an object whose `type` is one of {tags(members)}."
+            )
+        case inspect.DictType(value_type=inspect.ListType(item_type=inspect.UnionType(types=members))):
+            said = f"An object: a name to a list of objects whose `type` is one of {tags(members)}."
+            return scalar(f"{pascal(name)}ByName", said)
         case inspect.UnionType(types=members):
             return union_input(owner, name, tuple(m for m in members if not isinstance(m, inspect.NoneType)))
     raise TypeError(f"{owner}.{name} has a type that GraphQL inputs do not cover: {kind}")
+
+
+def tags(members: tuple[inspect.Type, ...]) -> str:
+    """The tags of the Structs of a union, as text."""
+    return ", ".join(f"`{member.tag}`" for member in members if isinstance(member, inspect.StructType))
 
 
 def union_input(owner: str, name: str, members: tuple[inspect.Type, ...]) -> Any:

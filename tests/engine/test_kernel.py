@@ -344,7 +344,11 @@ def test_every_field_is_a_column_and_an_attribute(name: str) -> None:
     assumed = LATE if name.startswith("delinquent") else HARD
     if name in reference.ASSETS:
         assumed = engine.Assumptions(residual_share=0.9 if name == "shortfall" else 1.1)
-    flows = engine.project(request([loan], assumed, fields=[name], conventions=recouping))
+    tape = engine.Tape.from_loans([loan])
+    if name == "prepayment_penalty":
+        owing = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120, penalty="p")
+        tape = engine.Tape.from_loans([owing], penalties={"p": [engine.PercentagePenalty(rate=0.01)]})
+    flows = engine.project(request(tape, assumed, fields=[name], conventions=recouping))
     assert flows[name].dtype == np.float64
     assert flows[name] is getattr(flows, name)
     assert flows[name].any(), "the field is zero in a projection that has every kind of flow"
