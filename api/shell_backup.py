@@ -6,17 +6,21 @@ Exit codes: 0 done, 1 failed, 2 refused input or settings, 3 another backup or r
 
 import os
 import sys
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import msgspec
 
-from api.backup import BackupBusy, BackupError, BackupManager, ClientTooOld, NoSuchBackup
+from api.backup import BackupBusy, BackupError, BackupManager, Unusable
 from api.backup.records import BackupRecord
 from api.settings import SettingsError
 
+T = TypeVar("T")
 PASSWORD = "BACKUP_DB_PASSWORD"
+LATEST = "latest"
+RETRY_SECONDS = 5.0
 
 
 class Failed(click.ClickException):
@@ -45,7 +49,7 @@ class Backups(click.Group):
             return super().invoke(context)
         except BackupBusy as error:
             raise Busy(str(error)) from error
-        except (NoSuchBackup, ClientTooOld, SettingsError) as error:
+        except (Unusable, SettingsError) as error:
             raise Refused(str(error)) from error
         except BackupError as error:
             raise Failed(str(error)) from error
@@ -74,6 +78,30 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def wait_option(command: Callable[..., None]) -> Callable[..., None]:
+    """The option that waits for another backup, restore or drill to end."""
+    text = "Seconds to try again for while another backup, restore or drill is running."
+    return click.option("--wait", type=click.FloatRange(0), default=0.0, show_default=True, help=text)(command)
+
+
+def waited(seconds: float, work: Callable[[], T]) -> T:
+    """What the work gives, which is tried again for so many seconds while something else is running."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            return work()
+        except BackupBusy:
+            left = end - time.monotonic()
+            if left <= 0:
+                raise
+            time.sleep(min(RETRY_SECONDS, left))
+
+
+def key_of(manager: BackupManager, key: str, database: str | None) -> str:
+    """The key given, or that of the newest backup. Raises NoSuchBackup."""
+    return manager.newest(database).key if key == LATEST else key
+
+
 def tell(report: msgspec.Struct) -> None:
     """Prints a report as JSON, which people read and programs too."""
     click.echo(msgspec.json.format(msgspec.json.encode(report)).decode())
@@ -87,13 +115,14 @@ def backup() -> None:
 @backup.command()
 @database_options
 @click.option("--prune", is_flag=True, help="Delete afterwards what retention does not keep.")
-def create(prune: bool, **options: Any) -> None:
+@wait_option
+def create(prune: bool, wait: float, **options: Any) -> None:
     """Make a backup, and read it back whole."""
     manager = BackupManager()
-    record = manager.backup_database(**given(options))
+    record = waited(wait, lambda: manager.backup_database(**given(options)))
     tell(record)
     if prune:
-        tell(manager.prune(record.database))
+        tell(waited(wait, lambda: manager.prune(record.database)))
 
 
 @backup.command("list")
@@ -119,25 +148,30 @@ def line_of(record: BackupRecord) -> str:
 
 @backup.command()
 @click.argument("key")
-def verify(key: str) -> None:
-    """Read the archive KEY whole: it is what was written, or this fails. Needs no database."""
-    tell(BackupManager().verify_backup(key))
+@click.option("--database", help="Name of the database of the newest.  [default: that of DATABASE_URL]")
+def verify(key: str, database: str | None) -> None:
+    """Read the backup KEY ("latest" for the newest) whole, with the copies of tapes and results.
+
+    All is what was written, or this fails. It needs no database.
+    """
+    manager = BackupManager()
+    tell(manager.verify_backup(key_of(manager, key, database)))
 
 
 @backup.command()
 @click.argument("key")
 @database_options
 @click.option("--drop-old", is_flag=True, help="Drop the replaced database instead of keeping it under another name.")
-def restore(key: str, drop_old: bool, **options: Any) -> None:
+@wait_option
+def restore(key: str, drop_old: bool, wait: float, **options: Any) -> None:
     """Restore the backup KEY ("latest" for the newest) in place of the database.
 
     It is restored into a scratch database and compared with what was backed up first; only then are the names swapped.
     """
     manager = BackupManager()
     arguments = given(options)
-    if key == "latest":
-        key = manager.newest(arguments["db_name"]).key
-    tell(manager.restore_database(key, **arguments, drop_old=drop_old))
+    key = key_of(manager, key, arguments["db_name"])
+    tell(waited(wait, lambda: manager.restore_database(key, **arguments, drop_old=drop_old)))
 
 
 @backup.command()
@@ -145,19 +179,26 @@ def restore(key: str, drop_old: bool, **options: Any) -> None:
 @click.option("--daily", type=click.IntRange(0), help="Days to keep a backup of.  [default: BACKUP_KEEP_DAILY]")
 @click.option("--weekly", type=click.IntRange(0), help="Weeks to keep a backup of.  [default: BACKUP_KEEP_WEEKLY]")
 @click.option("--monthly", type=click.IntRange(0), help="Months to keep a backup of.  [default: BACKUP_KEEP_MONTHLY]")
-def prune(database: str | None, **counts: int | None) -> None:
+@wait_option
+def prune(database: str | None, wait: float, **counts: int | None) -> None:
     """Delete the backups that retention does not keep; never the newest sound one."""
     manager = BackupManager()
     changed = {name: count for name, count in counts.items() if count is not None}
-    tell(manager.prune(database, msgspec.structs.replace(manager.retention, **changed)))
+    retention = msgspec.structs.replace(manager.retention, **changed)
+    tell(waited(wait, lambda: manager.prune(database, retention)))
 
 
 @backup.command()
-@click.argument("key", required=False)
+@click.argument("key", default=LATEST)
 @click.option("--database", help="Name of the database.  [default: that of DATABASE_URL]")
-def drill(key: str | None, database: str | None) -> None:
-    """Restore the newest backup (or KEY) into a scratch database, compare it with what was backed up, and drop it."""
-    tell(BackupManager().drill(key, database))
+@wait_option
+def drill(key: str, database: str | None, wait: float) -> None:
+    """Restore the newest backup (or KEY) into a scratch database, compare it with what was backed up, and drop it.
+
+    The copies of tapes and results are read whole.
+    """
+    manager = BackupManager()
+    tell(waited(wait, lambda: manager.drill(None if key == LATEST else key, database)))
 
 
 if __name__ == "__main__":

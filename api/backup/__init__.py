@@ -1,7 +1,7 @@
 """Backups that restore: `BackupManager` makes, lists, verifies, restores, prunes and drills them.
 
-errors <- keys <- encryption <- manifest <- clients, session, contents <- postgres, sqlite <- archive, inventory, vault
-<- manager; each module knows only those before it.
+errors <- keys <- encryption <- manifest <- clients, session, contents, unfinished <- postgres, sqlite <- archive,
+inventory, vault <- manager; each module knows only those before it.
 """
 
 from api.backup.errors import (
@@ -13,6 +13,7 @@ from api.backup.errors import (
     CopiesDamaged,
     KeyMissing,
     NoSuchBackup,
+    Unusable,
 )
 from api.backup.manager import BackupManager
 from api.backup.records import BackupRecord, DrillReport, PruneReport, RestoreReport, VerifyReport
@@ -33,5 +34,6 @@ __all__ = [
     "PruneReport",
     "RestoreReport",
     "Retention",
+    "Unusable",
     "VerifyReport",
 ]

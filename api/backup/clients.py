@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from api.backup.errors import BackupError, ClientTooOld
+from api.backup.errors import BackupError, ClientTooOld, Unusable
 
 PIECE = 1024 * 1024
 KEPT_ERRORS = 16 * 1024
@@ -97,7 +97,7 @@ def version_of(path: str) -> tuple[int, ...] | None:
 def pass_file(target: Target) -> Iterator[str]:
     """The path of a password file for the target, readable by this user alone, removed after."""
     if "\n" in target.password:
-        raise BackupError("the database's password has a line break, which PGPASSFILE cannot hold")
+        raise Unusable("the database's password has a line break, which PGPASSFILE cannot hold")
     sweep()
     folder = tempfile.mkdtemp(prefix=PASS_FOLDER)
     try:

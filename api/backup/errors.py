@@ -5,6 +5,10 @@ class BackupError(Exception):
     """Base: a backup, restore or check that did not succeed; the message holds no secret."""
 
 
+class Unusable(BackupError):
+    """What was given cannot be used: a name, a key, a setting, a program. Nothing was done; exit code 2."""
+
+
 class BackupBusy(BackupError):
     """Another backup or restore of the same database is running."""
 
@@ -30,19 +34,19 @@ class CopiesDamaged(ArchiveDamaged):
         self.missing, self.damaged, self.faults = missing, damaged, faults
 
 
-class WrongKey(ArchiveDamaged):
+class WrongKey(ArchiveDamaged, Unusable):
     """A key at hand that does not open an archive: another of the same id, or the archive's header is altered."""
 
 
-class KeyMissing(BackupError):
+class KeyMissing(Unusable):
     """The key that an archive was encrypted with is not among the keys at hand."""
 
 
-class NoSuchBackup(BackupError):
+class NoSuchBackup(Unusable):
     """A key that names no finished backup."""
 
 
-class ClientTooOld(BackupError):
+class ClientTooOld(Unusable):
     """No PostgreSQL client programs at least as new as the server, or as the archive."""
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from api.backup.errors import ArchiveDamaged, BackupError, KeyMissing, WrongKey
+from api.backup.errors import ArchiveDamaged, BackupError, KeyMissing, Unusable, WrongKey
 
 KEY_BYTES = 32
 KMS = "kms"
@@ -39,7 +39,7 @@ class Keys:
 
     def __init__(self, ring: dict[str, bytes], kms_key_id: str = "") -> None:
         if not ring and not kms_key_id:
-            raise BackupError("there is no key to encrypt with; set BACKUP_ENCRYPTION_KEYS or BACKUP_KMS_KEY_ID")
+            raise Unusable("there is no key to encrypt with; set BACKUP_ENCRYPTION_KEYS or BACKUP_KMS_KEY_ID")
         self.ring, self.kms_key_id = ring, kms_key_id
 
     @property
@@ -105,7 +105,7 @@ def kms(operation: str, **arguments: Any) -> Any:
 
 
 def key_ring(text: str) -> dict[str, bytes]:
-    """The keys in `id:base64,id:base64`, in their order. Raises BackupError without showing any of a key."""
+    """The keys in `id:base64,id:base64`, in their order. Raises Unusable without showing any of a key."""
     ring: dict[str, bytes] = {}
     for number, entry in enumerate(filter(None, (part.strip() for part in text.split(","))), start=1):
         key_id, _, encoded = entry.partition(":")
@@ -115,6 +115,6 @@ def key_ring(text: str) -> dict[str, bytes]:
             key = b""
         if not KEY_ID.fullmatch(key_id) or len(key) != KEY_BYTES or key_id in ring or key_id == KMS:
             expected = f"an id of its own, a colon and {KEY_BYTES} random bytes in base64 (`openssl rand -base64 32`)"
-            raise BackupError(f"entry {number} of BACKUP_ENCRYPTION_KEYS cannot be used; expected {expected}")
+            raise Unusable(f"entry {number} of BACKUP_ENCRYPTION_KEYS cannot be used; expected {expected}")
         ring[key_id] = key
     return ring

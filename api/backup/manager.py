@@ -22,6 +22,7 @@ from api.backup.errors import (
     ContentsDiffer,
     CopiesDamaged,
     NoSuchBackup,
+    Unusable,
     WrongKey,
 )
 from api.backup.inventory import ObjectsReport
@@ -217,6 +218,7 @@ class BackupManager:
             report, manifest, contents = self.whole(backup_key)
             with database.locked() as locked, locked.scratch("restore") as scratch:
                 rows = self.filled(locked, scratch, manifest, contents, backup_key)
+                locked.end_unfinished(scratch)
                 listed = contents.inventory if contents is not None else None
                 objects = inventory.brought_back(self.objects, self.store, listed, self.keys)
                 former = locked.swap(scratch)
@@ -254,7 +256,7 @@ class BackupManager:
         if manifest is None or contents is None:
             return locked.fill_plain(scratch, plain.guarded(self.store.get_stream(key), key))
         if manifest.kind != locked.kind:
-            raise BackupError(f"{key} is of {manifest.kind}; the database to restore is of {locked.kind}")
+            raise Unusable(f"{key} is of {manifest.kind}; the database to restore is of {locked.kind}")
         locked.fill(scratch, archive.read(self.store, key, manifest.sha256, self.keys), manifest, contents)
         locked.compare(scratch, contents)
         return rows_of(contents)

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from api.backup.encryption import UNREADABLE, sealed, unsealed
-from api.backup.errors import ArchiveDamaged, BackupError
+from api.backup.errors import ArchiveDamaged, Unusable
 from api.backup.keys import DataKey, Keys
 
 FOLDER = "backups/database/"
@@ -136,11 +136,11 @@ def shown(database: str) -> str:
 
 
 def database_of(key: str) -> str:
-    """The database that a backup's key names. Raises BackupError for a key of another form."""
+    """The database that a backup's key names. Raises Unusable for a key of another form."""
     found = NAME.fullmatch(key)
     if not found:
         expected = f"{FOLDER}db_backup_{{database}}_{{YYYYMMDDHHMMSS}}.dump"
-        raise BackupError(f"the backup key is {key!r}; expected {expected}")
+        raise Unusable(f"the backup key is {key!r}; expected {expected}")
     return re.sub(
         r"(?:=[0-9A-F]{2})+", lambda m: bytes.fromhex(m[0].replace("=", "")).decode(errors="replace"), found[1]
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from api.backup.clients import Target
-from api.backup.errors import BackupError
+from api.backup.errors import Unusable
 from api.backup.keys import Keys, key_ring
 from api.backup.postgres import PostgresDatabase
 from api.backup.retention import Retention
@@ -35,7 +35,7 @@ def database_from(
         if name in (None, path.stem):
             return SqliteDatabase(path)
         if user is None:
-            raise BackupError(f"the database is {name!r}, and DATABASE_URL is the SQLite file {str(path)!r}")
+            raise Unusable(f"the database is {name!r}, and DATABASE_URL is the SQLite file {str(path)!r}")
     if url.scheme.startswith("sqlite"):
         url = urlsplit("postgresql://localhost/")
     options = {key: values[-1] for key, values in parse_qs(url.query).items()}

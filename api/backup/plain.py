@@ -7,7 +7,7 @@ between two statements, unless pg_dump wrote it and its closing line is missing.
 import re
 from collections.abc import Iterable, Iterator
 
-from api.backup.errors import ArchiveDamaged, BackupError
+from api.backup.errors import ArchiveDamaged, Unusable
 
 OPENING = b"-- PostgreSQL database dump\n"
 CLOSING = b"-- PostgreSQL database dump complete\n"
@@ -39,7 +39,7 @@ def checked(chunks: Iterable[bytes], key: str) -> str:
 
 
 def guarded(chunks: Iterable[bytes], key: str) -> Iterator[bytes]:
-    """The archive, unless it holds commands of psql: \\connect would leave the scratch database. Raises BackupError.
+    """The archive, unless it holds commands of psql: \\connect would leave the scratch database. Raises Unusable.
 
     psql takes a command anywhere outside quotes and comments, so these are followed from line to line.
     """
@@ -52,7 +52,7 @@ def guarded(chunks: Iterable[bytes], key: str) -> Iterator[bytes]:
             inside, command = followed(line, inside)
             if command is not None:
                 word = command.split(maxsplit=1)[0].decode(errors="replace")
-                raise BackupError(f"{key} has the psql command {word}; only statements and COPY data are restored")
+                raise Unusable(f"{key} has the psql command {word}; only statements and COPY data are restored")
             copies = line.startswith(b"COPY ") and line.rstrip().lower().endswith(b"from stdin;")
             data = starts and not inside and copies
         yield line

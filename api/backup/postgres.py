@@ -16,8 +16,9 @@ from typing import Literal
 
 import asyncpg
 
+from api.backup import unfinished
 from api.backup.clients import Target, client, converted, fed, output
-from api.backup.contents import differences, names, properties, sequences, tables
+from api.backup.contents import differences, named, names, properties, sequences, tables
 from api.backup.errors import BackupBusy, BackupError, ContentsDiffer
 from api.backup.manifest import Contents, Manifest, Properties, moment
 from api.backup.session import Loop, Session, connected, literal, quoted
@@ -242,6 +243,13 @@ class LockedPostgres:
         """How many rows the tables of the scratch database have together."""
         with Session(self.loop, self.target.named(restored.name)) as session:
             return sum(mark.rows for mark in tables(session).values())
+
+    def end_unfinished(self, restored: Restored) -> None:
+        """Ends the jobs of backups that the scratch database holds as under way."""
+        with Session(self.loop, self.target.named(restored.name)) as session:
+            tables = [named(row) for row in session.rows(unfinished.POSTGRES_TABLE)]
+            ended = [row for table in tables for row in session.rows(unfinished.ending(table, "now()"))]
+        restored.notes += unfinished.noted(len(ended))
 
     def swap(self, restored: Restored) -> str | None:
         """The name that the live database has now that the scratch database took its place; none if there was none.

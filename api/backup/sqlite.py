@@ -16,8 +16,9 @@ from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
+from api.backup import unfinished
 from api.backup.contents import digest_of
-from api.backup.errors import BackupBusy, BackupError, ContentsDiffer
+from api.backup.errors import BackupBusy, BackupError, ContentsDiffer, Unusable
 from api.backup.manifest import Contents, Manifest, TableMark, moment
 from api.backup.postgres import Dump, Restored
 
@@ -93,7 +94,7 @@ class LockedSqlite:
                 out.write(chunk)
 
     def fill_plain(self, restored: Restored, chunks: Iterable[bytes]) -> int:
-        raise BackupError("plain .sql archives are restored into PostgreSQL; DATABASE_URL names an SQLite file")
+        raise Unusable("plain .sql archives are restored into PostgreSQL; DATABASE_URL names an SQLite file")
 
     def compare(self, restored: Restored, contents: Contents) -> None:
         """Raises ContentsDiffer where the scratch database is damaged or not what was backed up."""
@@ -108,6 +109,14 @@ class LockedSqlite:
             found.append("tables, indexes, triggers or views are not what they were")
         if found:
             raise ContentsDiffer(found)
+
+    def end_unfinished(self, restored: Restored) -> None:
+        """Ends the jobs of backups that the scratch database holds as under way."""
+        with translated(), closing(opened(Path(restored.name))) as connection:
+            if connection.execute(unfinished.SQLITE_TABLE).fetchone()[0] == len(unfinished.COLUMNS):
+                now = f"'{moment():%Y-%m-%d %H:%M:%S}.000000'"
+                ended = connection.execute(unfinished.ending(unfinished.TABLE, now)).fetchall()
+                restored.notes += unfinished.noted(len(ended))
 
     def swap(self, restored: Restored) -> str | None:
         """The copy of what the live file held, now that the restored contents are in it; none if there was no file."""

@@ -80,7 +80,7 @@ class Vault:
                     yield self.manifest(key)
 
     def manifest(self, key: str) -> Manifest:
-        """The manifest of a backup. Raises NoSuchBackup, and BackupError for a key of another form."""
+        """The manifest of a backup. Raises NoSuchBackup, and Unusable for a key of another form."""
         database_of(key)
         try:
             return parsed(b"".join(self.store.get_stream(key + MANIFEST)), key)

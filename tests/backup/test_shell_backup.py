@@ -3,12 +3,14 @@
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from api import shell_backup
 from api.backup import BackupManager
 from api.settings import Settings
 from api.shell import main
@@ -73,8 +75,13 @@ def test_exit_codes_tell_failed_refused_and_busy_apart(
     refused = call("verify", key.replace("2026", "2020"))
     assert (refused.exit_code, "there is no backup" in refused.output) == (2, True)
     with manager.database().locked():
-        busy = call("create")
-    assert (busy.exit_code, "another backup or restore" in busy.output) == (3, True)
+        for command in ("create", "drill", "prune", "restore latest"):
+            busy = call(*command.split())
+            assert (busy.exit_code, "another backup or restore" in busy.output) == (3, True)
+    assert (manager.status().drilled, manager.status().failures) == (None, 0)  # to be in the way is no failed drill
+    for command in ("verify", "restore", "drill"):
+        refused = call(command, "backups/database/nothing")
+        assert (refused.exit_code, "expected backups/database/db_backup_" in refused.output) == (2, True)
     (Path(settings.state_dir) / "backups" / key).write_bytes(b"")
     damaged = call("restore", key)
     assert (damaged.exit_code, "ends within its header" in damaged.output) == (1, True)
@@ -83,8 +90,40 @@ def test_exit_codes_tell_failed_refused_and_busy_apart(
     assert "not checked" in call("list").output
     monkeypatch.setenv("DATABASE_URL", f"postgresql://postgres@127.0.0.1:{free_port()}/x")
     assert call("create").exit_code == 1
+    for keys in (f"first:{'A' * 43}=", f"second:{'A' * 43}=", "first:short"):
+        monkeypatch.setenv("BACKUP_ENCRYPTION_KEYS", keys)
+        assert call("verify", key).exit_code == 2
     monkeypatch.setenv("PORT", "0")
     assert call("create").exit_code == 2
+
+
+@pytest.mark.usefixtures("environment")
+def test_what_is_in_the_way_is_waited_for(manager: BackupManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shell_backup, "RETRY_SECONDS", 0.05)
+    held, let_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with manager.database().locked():
+            held.set()
+            let_go.wait(30)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(30)
+    assert call("create", "--wait", "0.2").exit_code == 3
+    threading.Timer(0.5, let_go.set).start()
+    made = call("create", "--wait", "30")
+    thread.join()
+    assert made.exit_code == 0, made.output
+
+
+@pytest.mark.usefixtures("environment")
+def test_latest_is_the_newest_backup_for_every_command_that_reads_one(manager: BackupManager) -> None:
+    assert call("verify", "latest").exit_code == call("drill", "latest").exit_code == 2
+    key = [manager.backup_database().key for _ in range(2)][1]
+    for command in ("verify", "drill", "restore"):
+        assert msgspec.json.decode(call(command, "latest").stdout)["key"] == key
+    assert call("verify", "latest", "--database", "another").exit_code == 2
 
 
 def test_the_lean_entry_loads_neither_the_engine_nor_the_service(tmp_path: Path) -> None:
