@@ -9,6 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -109,11 +110,18 @@ for of_webhooks in ("delivered", "failed", "given_up"):
     WEBHOOKS.labels(of_webhooks)
 
 
+@lru_cache(maxsize=1024)
+def of_request(method: str, route: str, status: int) -> tuple[Counter, Histogram]:
+    """What counts the answers of a method, route and status."""
+    labels = (method, route, str(status))
+    return REQUESTS.labels(*labels), REQUEST_DURATION.labels(*labels)
+
+
 def observe_request(method: str, route: str, status: int, seconds: float) -> None:
     """Counts one answer."""
-    labels = (method, route, str(status))
-    REQUESTS.labels(*labels).inc()
-    REQUEST_DURATION.labels(*labels).observe(seconds)
+    count, duration = of_request(method, route, status)
+    count.inc()
+    duration.observe(seconds)
 
 
 def count_error(part: Literal["api", "graphql", "worker", "scheduler"]) -> None:
@@ -131,11 +139,18 @@ def count_rate_limit_rejection(scope: Literal["user", "address"]) -> None:
     RATE_LIMIT_REJECTIONS.labels(scope).inc()
 
 
+@lru_cache(maxsize=64)
+def of_projection(level: str, interface: str) -> tuple[Counter, Counter, Counter]:
+    """What counts the projections of a level and interface, their loan-months and their seconds."""
+    return PROJECTIONS.labels(level, interface), LOAN_MONTHS.labels(interface), KERNEL_SECONDS.labels(interface)
+
+
 def record_projection(level: str, interface: str, loan_months: int, kernel_seconds: float) -> None:
     """Counts a projection; `interface` is where it was asked for: rest, graphql or worker."""
-    PROJECTIONS.labels(level, interface).inc()
-    LOAN_MONTHS.labels(interface).inc(loan_months)
-    KERNEL_SECONDS.labels(interface).inc(kernel_seconds)
+    made, months, seconds = of_projection(level, interface)
+    made.inc()
+    months.inc(loan_months)
+    seconds.inc(kernel_seconds)
 
 
 def record_run(state: str, seconds: float) -> None:

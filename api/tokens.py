@@ -1,5 +1,6 @@
 """Tokens (JWT, by RFC 8725): what is asked of one, and who its bearer is."""
 
+import hashlib
 import math
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from api.settings import Role, Settings
 
 MAX_TOKEN_BYTES = 8 * 1024
 MAX_SUBJECT = 255
+# Tokens that held and are not checked anew; the oldest make room.
+MOST_HELD = 4096
 REQUIRED = ("exp", "iat", "sub", "iss", "aud")
 TYPES = ("jwt", "at+jwt", "application/at+jwt")
 # Each role may do what those before it may.
@@ -62,22 +65,48 @@ def issue_token(settings: Settings, subject: str, lifetime: timedelta, role: Rol
     return jwt.encode(claims, settings.jwt_secret, algorithm="HS256")
 
 
+class Held(msgspec.Struct, frozen=True):
+    """A token that was checked: its bearer, its kid and the key that had signed it."""
+
+    caller: Caller
+    kid: Any
+    key: Key
+
+
 class Tokens:
-    """Checks tokens against the keys of the settings."""
+    """Checks tokens against the keys of the settings.
+
+    Those that held are kept by their digest, since checking one costs more than a small projection. What can change is
+    looked at each time: whether the token has expired, and whether its key is still one of those that count.
+    """
 
     def __init__(self, settings: Settings, keys: Keys) -> None:
         self.settings, self.keys = settings, keys
+        self.held: dict[bytes, Held] = {}
 
     async def caller(self, token: str) -> Caller:
         """The bearer of a token. Raises Refusal: 401 if anything is wrong with it, 503 while there are no keys."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self.held.get(digest)
+        if known is not None:
+            keys = await self.keys.candidates(known.kid)
+            if int(known.caller.expires) > time.time() - self.settings.jwt_leeway and any(
+                key is known.key for key in keys
+            ):
+                return known.caller
+            self.held.pop(digest, None)
         header = header_of(token)
         kid = header.get("kid")
-        return checked(token, header, await self.keys.candidates(kid), self.settings)
+        caller, key = checked(token, header, await self.keys.candidates(kid), self.settings)
+        while len(self.held) >= MOST_HELD:
+            self.held.pop(next(iter(self.held)))
+        self.held[digest] = Held(caller, kid, key)
+        return caller
 
 
 def verify(settings: Settings, token: str) -> Caller:
     """The bearer of a token that is signed with a secret of the settings. Raises Refusal (401)."""
-    return checked(token, header_of(token), Secrets(settings).keys, settings)
+    return checked(token, header_of(token), Secrets(settings).keys, settings)[0]
 
 
 def header_of(token: str) -> dict[str, Any]:
@@ -97,14 +126,14 @@ def header_of(token: str) -> dict[str, Any]:
     return header
 
 
-def checked(token: str, header: dict[str, Any], keys: Sequence[Key], settings: Settings) -> Caller:
-    """The bearer of a token that one of the keys has signed."""
+def checked(token: str, header: dict[str, Any], keys: Sequence[Key], settings: Settings) -> tuple[Caller, Key]:
+    """The bearer of a token that one of the keys has signed, and that key."""
     fitting = [key for key in keys if key.algorithm == header.get("alg")]
     if not fitting:
         raise refused("no key of ours has its kid and algorithm")
     for key in fitting:
         try:
-            return caller_of(decoded(token, key, settings), settings)
+            return caller_of(decoded(token, key, settings), settings), key
         except jwt.InvalidSignatureError as error:
             wrong = error
     raise refused(wrong)

@@ -172,6 +172,35 @@ def test_uvicorn_logs_through_the_same_handler(settings: Settings, capsys: pytes
     assert sys.excepthook is log_uncaught
 
 
+@pytest.mark.parametrize(
+    ("message", "arguments", "extra"),
+    [
+        ("request", (), {"status": 200, "route": "/v1/x", "duration_ms": 1.25, "user": "eve", "client": None}),
+        ("%s of %d", ("one", 2), {"color_message": "in colours", "message_id": 7}),
+        ("hello " + PASSWORD, (), {}),
+        ("hello", (), {"text": PASSWORD, "more": "kept"}),
+        ("hello", (), {PASSWORD: 1}),
+        ("hello", (), {"api_key": "abc", "rate": 0.5}),
+        ("hello", (), {"nested": {"password": "abc"}, "list": [1, "Bearer abcdef123456"]}),
+        ("token " + "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJkZXYifQ.c2lnbmF0dXJl", (), {"ok": True}),
+        ("hello", (), {"level": "mine", "timestamp": "now", "correlation_id": "its own"}),
+    ],
+)
+def test_plain_lines_are_written_as_the_whole_chain_would(
+    message: str, arguments: tuple[Any, ...], extra: dict[str, Any]
+) -> None:
+    quick = formatter(Scrubber([PASSWORD]), as_json=True)
+    with correlation.correlated("job-3", run_id="r1"):
+        record = logging.getLogger("api.x").makeRecord("api.x", 30, "", 0, message, arguments, None, extra=extra and {
+            name: value for name, value in extra.items() if name not in ("message", "asctime")
+        })  # fmt: skip
+        lines = [quick.format(record), structlog.stdlib.ProcessorFormatter.format(quick, record)]
+    found, whole = (json.loads(line) for line in lines)
+    assert list(found) == list(whole)
+    assert [len(each.pop("timestamp")) in (3, 20, 27) for each in (found, whole)] == [True, True]
+    assert found == whole
+
+
 def test_the_form_for_people_keeps_no_secret_either() -> None:
     record = logging.LogRecord("api", logging.INFO, "", 0, f"hello {PASSWORD}", None, None)
     assert f"hello {SCRUBBED} " in formatter(Scrubber([PASSWORD]), as_json=False).format(record)

@@ -16,8 +16,13 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from litestar import Litestar
 from litestar.testing import TestClient
 
+from api import keys as keys_module
+from api import tokens as tokens_module
 from api.app import create_app
+from api.errors import Refusal
+from api.keys import KeySet, keys_from
 from api.settings import Settings
+from api.tokens import Tokens
 
 Client = TestClient[Litestar]
 SECRET = "signs the tokens of the service: 32 bytes and more"
@@ -272,3 +277,60 @@ def test_settings_take_one_kind_of_keys(tmp_path: Path) -> None:
     for place in ("http://issuer.example/keys", "https://", str(tmp_path / "none.json")):
         with pytest.raises(ValueError, match="JWT_JWKS is"):
             msgspec.structs.replace(Settings(), jwt_jwks=place).check()
+
+
+async def test_a_token_that_held_is_refused_once_it_has_expired(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings(jwt_secret=SECRET)
+    tokens = Tokens(settings, keys_from(settings))
+    token = jwt.encode(claims(exp=int(time.time()) + 60), SECRET, algorithm="HS256")
+    first = await tokens.caller(token)
+    assert await tokens.caller(token) is first
+    later = time.time() + 60 + settings.jwt_leeway
+    monkeypatch.setattr(time, "time", lambda: later)
+    monkeypatch.setattr(tokens_module, "checked", refuse_all)
+    with pytest.raises(Refusal, match="asked again"):
+        await tokens.caller(token)
+
+
+def refuse_all(*_: Any) -> Any:
+    raise Refusal(401, "asked again")
+
+
+async def test_a_token_that_held_is_refused_once_its_key_is_withdrawn(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys_module, "COOL_DOWN_SECONDS", 0)
+    path = tmp_path / "keys.json"
+    member = {**ECAlgorithm.to_jwk(EC.public_key(), as_dict=True), "kid": "a"}
+    path.write_text(json.dumps({"keys": [member]}))
+    settings = Settings(jwt_secret="", jwt_jwks=str(path), jwt_jwks_refresh=0)
+    keys = KeySet(str(path), refresh=0)
+    tokens = Tokens(settings, keys)
+    token = jwt.encode(claims(), EC, algorithm="ES256", headers={"kid": "a"})
+    assert (await tokens.caller(token)).subject == "eve"
+    other = {**ECAlgorithm.to_jwk(NEXT_EC.public_key(), as_dict=True), "kid": "a"}
+    path.write_text(json.dumps({"keys": [other]}))
+    await keys.renew()
+    with pytest.raises(Refusal, match="refused"):
+        await tokens.caller(token)
+
+
+async def test_a_token_that_differs_in_one_letter_is_checked_on_its_own() -> None:
+    settings = Settings(jwt_secret=SECRET)
+    tokens = Tokens(settings, keys_from(settings))
+    token = jwt.encode(claims(), SECRET, algorithm="HS256")
+    await tokens.caller(token)
+    head, body, signature = token.split(".")
+    for wrong in (f"{head}.{body}.{signature[:-4]}AAAA", f"{head}.{body}.", f"{head}.{body[:-1]}.{signature}"):
+        with pytest.raises(Refusal):
+            await tokens.caller(wrong)
+    assert len(tokens.held) == 1
+
+
+async def test_of_the_tokens_that_held_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tokens_module, "MOST_HELD", 3)
+    settings = Settings(jwt_secret=SECRET)
+    tokens = Tokens(settings, keys_from(settings))
+    for name in "abcde":
+        assert (await tokens.caller(jwt.encode(claims(sub=name), SECRET, algorithm="HS256"))).subject == name
+    assert [held.caller.subject for held in tokens.held.values()] == ["c", "d", "e"]
