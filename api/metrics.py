@@ -106,7 +106,7 @@ for of_limits in ("user", "address"):
     RATE_LIMIT_REJECTIONS.labels(of_limits)
 for of_tokens in ("missing", "invalid"):
     AUTHENTICATION_FAILURES.labels(of_tokens)
-for of_webhooks in ("delivered", "failed", "given_up"):
+for of_webhooks in ("delivered", "refused", "unreachable", "given_up"):
     WEBHOOKS.labels(of_webhooks)
 
 
@@ -192,7 +192,8 @@ def beat(kind: Literal["worker", "scheduler"]) -> None:
 
 
 def record_webhook(outcome: str, seconds: float) -> None:
-    """Counts a webhook delivery: delivered, failed (to be tried again) or given_up."""
+    """Counts an attempt to deliver a webhook: delivered; refused (by the answer) or unreachable, to be tried again; or
+    given_up after the last."""
     WEBHOOKS.labels(outcome).inc()
     WEBHOOK_DURATION.labels(outcome).observe(seconds)
 

@@ -15,7 +15,7 @@ import engine
 from api.errors import Fault, Refusal, as_refusal, refuse
 from api.storage.errors import BadCursor, BadRequest, Conflict, DamagedTape, NotFound, StaleVersion
 from api.storage.outages import database_is_away, disk_is_full, store_is_away
-from api.storage.rows import Run, RunError, RunRequest, RunState, StoredScenario, StoredTape, TapeProfile
+from api.storage.rows import Delivery, Run, RunError, RunRequest, RunState, StoredScenario, StoredTape, TapeProfile
 
 MAX_NAME = 255
 # PostgreSQL's code for text that it has no character for.
@@ -66,7 +66,8 @@ class ScenarioBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 class RunView(msgspec.Struct, frozen=True, kw_only=True):
     """A run. progress: loan_months_done of loan_months_total, in [0, 1]. scenarios: names, in the order of its columns.
 
-    opening_balance, periods: known once it has succeeded. error: why it failed or died.
+    opening_balance, periods: known once it has succeeded. error: why it failed or died. webhook: how its delivery
+    fares, once the run has ended.
     """
 
     id: str
@@ -79,13 +80,19 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     scenarios: list[str]
     fields: list[str] | None
     level: Literal["pool", "group"]
-    request: RunRequest
     error: RunError | None
     opening_balance: float | None
     periods: int | None
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    webhook: Delivery | None
+
+
+class RequestedRun(RunView, frozen=True, kw_only=True):
+    """A run, with the request that it was accepted with."""
+
+    request: RunRequest
 
 
 class TemplateView(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,10 +126,16 @@ def run_view(run: Run) -> RunView:
     return RunView(
         id=run.id, tape_id=run.tape_id, state=run.state, version=run.version, progress=run.progress,
         loan_months_done=run.loan_months_done, loan_months_total=run.loan_months_total,
-        scenarios=[scenario.name for scenario in run.scenarios], fields=run.request.fields, level=run.request.level,
-        request=run.request, error=run.error, opening_balance=run.opening_balance, periods=run.periods,
-        created_at=run.created_at, started_at=run.started_at, finished_at=run.finished_at,
+        scenarios=run.scenarios, fields=run.fields, level=run.level, error=run.error,
+        opening_balance=run.opening_balance, periods=run.periods, created_at=run.created_at,
+        started_at=run.started_at, finished_at=run.finished_at, webhook=run.webhook,
     )  # fmt: skip
+
+
+def requested_run(run: Run, request: msgspec.Raw) -> RequestedRun:
+    """The run with its request, which is written as it is stored, without being read."""
+    shown: Any = request
+    return RequestedRun(**msgspec.structs.asdict(run_view(run)), request=shown)
 
 
 def away() -> Refusal:

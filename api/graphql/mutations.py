@@ -120,8 +120,8 @@ class Mutation:
 
     @changed("Runs the same again, on the scenarios as they were pinned.")
     @refusing
-    async def rerun(self, info: Context, id: Id) -> Run:
-        return run_view(await info.context["jobs"].rerun(owner_of(info), id))
+    async def rerun(self, info: Context, id: Id, idempotency_key: Key = None) -> Run:
+        return run_view(await info.context["jobs"].rerun(owner_of(info), id, idempotency_key))
 
     @changed("Deletes a run that has ended, with its result; answers with its id.")
     @refusing

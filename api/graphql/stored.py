@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Annotated, Any, Optional
 
+import msgspec
 import strawberry
 from msgspec import inspect
 from strawberry.types import Info
@@ -18,8 +19,9 @@ from api.graphql.types import CashflowColumns, Summary, View, to_summary
 from api.storage.opened import Storage
 from api.storage.results import as_cashflows, result_columns
 from api.storage.rows import Run as StoredRun
-from api.storage.rows import RunState
-from api.storage.runs import get_run, list_runs, projection_of
+from api.storage.rows import RunRequest, RunState
+from api.storage.run_inputs import fields_of, projection_of
+from api.storage.runs import get_run, input_of, list_runs, request_of
 from api.storage.scenarios import get_scenario, list_scenarios, scenario_history
 from api.storage.tapes import get_tape, list_tapes
 from api.storage.templates import TEMPLATES
@@ -66,8 +68,7 @@ async def flows_of(
     fields = sorted(names, key=FIELD_INDEX.__getitem__) or None
     async with storage_of(info).database.read() as connection:
         stored = await get_run(connection, owner_of(info), run.id)
-        held = stored.request.fields or list(engine.DEFAULT_FIELDS)
-        wanted = fields or held[:1]
+        wanted = fields or fields_of(stored.fields)[:1]
         found = await result_columns(connection, storage_of(info).objects, stored, fields=wanted, scenarios=scenarios)
     cashflows = as_cashflows(stored, found)
     await info.context["meter"].charge(sum(column.size for column in cashflows.columns.values()))
@@ -77,8 +78,18 @@ async def flows_of(
 @refusing
 async def cashflows_of(root: RunView, info: Context, scenarios: Names = None) -> Projection:
     stored, cashflows = await flows_of(info, root, "cashflows", scenarios)
-    chosen = [each for each in stored.scenarios if scenarios is None or each.name in scenarios]
-    return Projection(cashflows=cashflows, request=projection_of(stored.request, chosen, engine.Tape()))
+    async with storage_of(info).database.read() as connection:
+        wanted = await input_of(connection, owner_of(info), stored.id)
+    chosen = [each for each in wanted.scenarios if scenarios is None or each.name in scenarios]
+    return Projection(cashflows=cashflows, request=projection_of(wanted.request, chosen, engine.Tape()))
+
+
+@refusing
+async def request_shown(root: RunView, info: Context) -> Any:
+    async with storage_of(info).database.read() as connection:
+        text = bytes(await request_of(connection, owner_of(info), root.id))
+    await info.context["meter"].charge(len(text) // 8)
+    return msgspec.json.decode(text)
 
 
 @strawberry.type(description="A scenario beside another: its columns less the other's.")
@@ -129,6 +140,10 @@ ScenarioTemplate: Any = output_of(TemplateView)
 ScenarioVersion: Any = output_of(ScenarioView)
 Run: Any = output_of(
     RunView,
+    request=(
+        output_kind("request", inspect.type_info(RunRequest)),
+        resolved(request_shown, "What it was accepted with; read where it is selected."),
+    ),
     cashflows=(Projection, resolved(cashflows_of, "The result; only the columns that are selected are read.")),
     comparison=(
         list[ScenarioComparison],

@@ -31,7 +31,7 @@ from api.storage.objects import MissingObject, ObjectStore
 from api.storage.outages import is_away
 from api.storage.results import write_objects
 from api.storage.rows import RunError, RunFault
-from api.storage.runs import projection_of
+from api.storage.run_inputs import projection_of
 from api.storage.shards import MAX_ATTEMPTS, Lease, LeaseLost
 from api.storage.tape_parquet import read_slice
 

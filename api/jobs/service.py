@@ -13,7 +13,7 @@ from typing import Any
 from api import metrics
 from api.jobs.broker import Doorbell, doorbell, ring, ring_for_backup
 from api.jobs.schedule import Scheduler
-from api.jobs.webhooks import check_url
+from api.jobs.webhook_urls import check_url
 from api.jobs.worker import Worker
 from api.settings import Settings
 from api.storage import backup_jobs, leadership, results, runs, shards
@@ -67,8 +67,7 @@ class Jobs:
         Raises NotFound for its tape or scenarios, AssumptionError and BadRequest for what cannot be run, Conflict where
         the key came with another request.
         """
-        if request.webhook_url is not None:
-            check_url(request.webhook_url, self.settings)
+        self.check_webhook(request)
         cells = self.settings.max_run_cells
         run = await runs.accept_run(
             self.storage.database, owner, request, max_cells=cells, idempotency_key=idempotency_key
@@ -76,11 +75,23 @@ class Jobs:
         self.wake(run.id)
         return run
 
-    async def rerun(self, owner: str, id: str) -> Run:
-        """A new run like that one, with its pinned scenarios. Raises NotFound."""
-        run = await runs.rerun(self.storage.database, owner, id, max_cells=self.settings.max_run_cells)
+    async def rerun(self, owner: str, id: str, idempotency_key: str | None = None) -> Run:
+        """A new run like that one, with its pinned scenarios; the one made before where the key comes again.
+
+        Raises NotFound, BadRequest where its webhook is not taken any more, AssumptionError where its result would be
+        too large, Conflict where the key came with something else or the request cannot be read any more.
+        """
+        run = await runs.rerun(
+            self.storage.database, owner, id, max_cells=self.settings.max_run_cells, idempotency_key=idempotency_key,
+            allowed=self.check_webhook,
+        )  # fmt: skip
         self.wake(run.id)
         return run
+
+    def check_webhook(self, request: RunRequest) -> None:
+        """Raises BadRequest where the request names a webhook that is not taken."""
+        if request.webhook_url is not None:
+            check_url(request.webhook_url, self.settings)
 
     async def get(self, owner: str, id: str) -> Run:
         """The run. Raises NotFound."""

@@ -15,71 +15,25 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from urllib.parse import urlsplit
 
 import httpx
-import msgspec
 from sqlalchemy import Row, select, update
 
 from api import metrics
+from api.jobs.webhook_urls import Address, is_public
 from api.settings import Settings
 from api.storage.database import Database, now
-from api.storage.errors import BadRequest
 from api.storage.tables import webhook_deliveries
 
 logger = logging.getLogger("api.jobs")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 PAUSES = (10, 60, 300, 1_800, 7_200, 21_600, 43_200)
 """Seconds after each failure; after the last the delivery has failed."""
 TIMEOUT_SECONDS = 10.0
 MOST_AT_ONCE = 20
-MAX_URL = 2_000
-NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 class Undeliverable(Exception):
     """Why a delivery was not made."""
-
-
-def is_public(address: Address) -> bool:
-    """Whether an address is of the public internet, also where it carries another address inside."""
-    if isinstance(address, ipaddress.IPv6Address):
-        inner = address.ipv4_mapped or address.sixtofour or (address.teredo or (None, None))[1]
-        if inner is not None:
-            return is_public(inner)
-        if address in NAT64:
-            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFFFFFF))
-        if address.is_site_local:
-            return False
-    return address.is_global and not address.is_multicast and not address.is_reserved
-
-
-def check_url(url: str, settings: Settings, allowed: Callable[[Address], bool] = is_public) -> None:
-    """Raises BadRequest for an address that no webhook is sent to."""
-
-    def refuse(message: str) -> BadRequest:
-        return BadRequest("webhook_url", message)
-
-    if not settings.webhook_secret:
-        raise refuse("is given, but this service signs no webhooks (WEBHOOK_SECRET is blank)")
-    if len(url) > MAX_URL:
-        raise refuse(f"has {len(url)} characters; expected at most {MAX_URL}")
-    try:
-        split = urlsplit(url)
-        host, _ = split.hostname, split.port
-    except ValueError as error:
-        raise refuse("is no address; expected https://host/path") from error
-    schemes = ("https",) if settings.env == "production" else ("https", "http")
-    if split.scheme not in schemes or not host:
-        raise refuse(f"is no address; expected {' or '.join(schemes)}://host/path")
-    if split.username is not None or split.password is not None:
-        raise refuse("holds a name or password; expected none")
-    try:
-        literal = ipaddress.ip_address(host)
-    except ValueError:
-        return
-    if not allowed(literal):
-        raise refuse("is not on the public internet")
 
 
 def signature(secret: str, id: str, timestamp: int, body: str) -> str:
@@ -172,21 +126,3 @@ async def deliver(
     change = update(webhook_deliveries).where(webhook_deliveries.c.id == values["id"])
     async with database.write() as connection:
         await connection.execute(change.values(state=state, last_status=status, last_error=why))
-
-
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run's webhook fares. state: pending, delivered or failed."""
-
-    state: str
-    attempts: int
-    last_status: int | None
-    last_error: str | None
-
-
-async def delivery_of(database: Database, owner: str, run_id: str) -> Delivery | None:
-    """The delivery of the owner's run, none where it has no webhook or has not ended."""
-    table = webhook_deliveries.c
-    query = select(table.state, table.attempts, table.last_status, table.last_error)
-    async with database.read() as connection:
-        row = (await connection.execute(query.where(table.owner == owner, table.run_id == run_id))).one_or_none()
-    return None if row is None else Delivery(**row._mapping)

@@ -9,10 +9,20 @@ from api.rest.tapes import FORMATS, PARQUET, TapeName
 from api.storage.pages import DEFAULT_PAGE, MAX_PAGE
 from api.storage.rows import RunRequest
 from api.storage.tables import STATES
-from api.stored import MAX_NAME, RunView, ScenarioBody, ScenarioView, TapeView, TemplateView
+from api.stored import MAX_NAME, RequestedRun, RunView, ScenarioBody, ScenarioView, TapeView, TemplateView
 from engine.fields import FIELD_NAMES
 
-ROOTS: list[Any] = [TapeView, TapeName, ScenarioView, ScenarioBody, TemplateView, RunView, RunRequest, Listing]
+ROOTS: list[Any] = [
+    TapeView,
+    TapeName,
+    ScenarioView,
+    ScenarioBody,
+    TemplateView,
+    RunView,
+    RequestedRun,
+    RunRequest,
+    Listing,
+]
 JSON = "application/json"
 Problems = Any
 
@@ -203,10 +213,10 @@ def run_paths(problems: Problems) -> dict[str, Any]:
         many("scenarios", "Names of scenarios, separated by commas; all by default.", []),
         IF_NONE_MATCH,
     ]
-    key = parameter("Idempotency-Key", "header", "The same key with the same body gives the same run.")
-    one = answer("The run.", ref("RunView"), ETAG)
+    key = parameter("Idempotency-Key", "header", "The same key with the same request gives the same run.")
+    one = answer("The run.", ref("RequestedRun"), ETAG)
     taken = linked(
-        {"202": answer("The accepted run.", ref("RunView"), {**ETAG, **LOCATION})},
+        {"202": answer("The accepted run.", ref("RequestedRun"), {**ETAG, **LOCATION})},
         "run_id", "getRun", "deleteRun", "getRunCashflows", "followRun", "cancelRun", "rerunRun",
     )  # fmt: skip
     flows = {kind: {"schema": ref("Projection") if kind == JSON else {}} for kind in encode.ENCODERS}
@@ -257,7 +267,7 @@ def run_paths(problems: Problems) -> dict[str, Any]:
         f"{place}/rerun": {
             "post": operation(
                 "rerunRun", "Run the same again, on the scenarios as they were pinned",
-                {**taken, **problems("401", "403", "404", "422", "503")}, [id],
+                {**taken, **problems("401", "403", "404", "409", "422", "503")}, [id, key],
             )
         },
     }  # fmt: skip

@@ -39,10 +39,18 @@ def json_response(value: Any, status: int = 200, headers: dict[str, str] | None 
 
 def versioned(request: AnyRequest, value: Any, etag: str, status: int = 200) -> Response[bytes]:
     """The value with its ETag, or 304 where the caller has it already."""
-    headers = {"etag": etag, "cache-control": "private, no-cache"}
     if status == 200 and matches(request.headers.get("if-none-match"), etag):
-        return Response(b"", status_code=304, headers=headers, media_type=JSON)
-    return json_response(value, status, headers)
+        return unchanged(etag)
+    return json_response(value, status, versions(etag))
+
+
+def unchanged(etag: str) -> Response[bytes]:
+    """304: the caller has it already."""
+    return Response(b"", status_code=304, headers=versions(etag), media_type=JSON)
+
+
+def versions(etag: str) -> dict[str, str]:
+    return {"etag": etag, "cache-control": "private, no-cache"}
 
 
 def matches(given: str | None, etag: str) -> bool:

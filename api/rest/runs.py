@@ -24,13 +24,14 @@ from api.rest.resources import (
     owner_of,
     page_arguments,
     storage_of,
+    unchanged,
     versioned,
 )
 from api.roles import requires
 from api.storage.results import as_cashflows, result_columns
 from api.storage.rows import Run, RunRequest
-from api.storage.runs import get_run, list_runs
-from api.stored import RunView, run_view
+from api.storage.runs import get_run, list_runs, request_of
+from api.stored import RequestedRun, RunView, requested_run, run_view
 
 PATH = "/v1/runs"
 # How long a stream of events says nothing before a sign of life, so that proxies keep it open.
@@ -38,12 +39,19 @@ QUIET_SECONDS = 15.0
 
 
 def etag_of(view: RunView) -> str:
-    return f'"{view.version}-{view.loan_months_done}"'
+    told = "" if view.webhook is None else f"-{view.webhook.state}-{view.webhook.attempts}"
+    return f'"{view.version}-{view.loan_months_done}{told}"'
 
 
-def accepted(run: Run) -> Response[bytes]:
+async def shown(request: AnyRequest, run: Run) -> RequestedRun:
+    """The run with its request."""
+    async with storage_of(request).database.read() as connection:
+        return requested_run(run, await request_of(connection, owner_of(request), run.id))
+
+
+async def accepted(request: AnyRequest, run: Run) -> Response[bytes]:
     """202 with the run and where it is."""
-    view = run_view(run)
+    view = await shown(request, run)
     return json_response(view, 202, {"location": f"{PATH}/{view.id}", "etag": etag_of(view)})
 
 
@@ -52,7 +60,7 @@ async def post_run(request: AnyRequest) -> Response[bytes]:
     """Accepts a run; the same Idempotency-Key with the same body gives the same run."""
     asked = await body_as(request, RunRequest)
     key = request.headers.get("idempotency-key")
-    return accepted(await request.app.state.jobs.submit(owner_of(request), asked, key))
+    return await accepted(request, await request.app.state.jobs.submit(owner_of(request), asked, key))
 
 
 @get(PATH)
@@ -92,8 +100,11 @@ async def run_of(request: AnyRequest, run_id: str) -> Run:
 async def get_one_run(request: AnyRequest, run_id: FromPath[str]) -> Response[bytes]:
     """A run: its state, its progress, and what it was asked for."""
     only(request, ())
-    view = run_view(await run_of(request, run_id))
-    return versioned(request, view, etag_of(view))
+    run = await run_of(request, run_id)
+    etag = etag_of(run_view(run))
+    if matches(request.headers.get("if-none-match"), etag):
+        return unchanged(etag)
+    return versioned(request, await shown(request, run), etag)
 
 
 @get(f"{PATH}/{{run_id:str}}/cashflows")
@@ -148,14 +159,15 @@ async def events(request: AnyRequest, run_id: str) -> AsyncIterator[bytes]:
 @post(f"{PATH}/{{run_id:str}}/cancel", status_code=200, guards=[requires("analyst")])
 async def post_cancel(request: AnyRequest, run_id: FromPath[str]) -> Response[bytes]:
     """Cancels a run that is queued or running."""
-    view = run_view(await request.app.state.jobs.cancel(owner_of(request), run_id))
+    view = await shown(request, await request.app.state.jobs.cancel(owner_of(request), run_id))
     return json_response(view, 200, {"etag": etag_of(view)})
 
 
 @post(f"{PATH}/{{run_id:str}}/rerun", status_code=202, guards=[requires("analyst")])
 async def post_rerun(request: AnyRequest, run_id: FromPath[str]) -> Response[bytes]:
-    """Accepts a new run with the same request, on the scenarios as they were pinned."""
-    return accepted(await request.app.state.jobs.rerun(owner_of(request), run_id))
+    """Accepts a new run with the same request, on the scenarios as they were pinned; keys as for a new run."""
+    key = request.headers.get("idempotency-key")
+    return await accepted(request, await request.app.state.jobs.rerun(owner_of(request), run_id, key))
 
 
 @delete(f"{PATH}/{{run_id:str}}", guards=[requires("analyst")])

@@ -14,7 +14,7 @@ import engine
 from api.storage.errors import BadRequest, Conflict
 from api.storage.objects import ObjectStore, StoredFile
 from api.storage.rows import Run
-from api.storage.runs import fields_of
+from api.storage.run_inputs import fields_of
 from api.storage.tables import results
 from api.storage.tape_parquet import Sink
 
@@ -45,9 +45,8 @@ async def result_columns(
     """
     if run.state != "succeeded":
         raise Conflict(f"run {run.id!r} is {run.state}; it has no result")
-    chosen = selected("fields", fields, fields_of(run.request))
-    names = [scenario.name for scenario in run.scenarios]
-    places = [names.index(name) for name in selected("scenarios", scenarios, names)]
+    chosen = selected("fields", fields, fields_of(run.fields))
+    places = [run.scenarios.index(name) for name in selected("scenarios", scenarios, run.scenarios)]
     query = select(results.c.scenario, results.c.field, results.c["values"], results.c.object_key).where(
         results.c.run_id == run.id, results.c.owner == run.owner, results.c.field.in_(chosen)
     )
@@ -59,7 +58,7 @@ async def result_columns(
         keys = {row.object_key for field in chosen if (row := rows[place, field]).object_key is not None}
         stored = await asyncio.to_thread(read_columns, store, keys.pop(), chosen) if keys else {}
         flat = {name: stored[name] if stored else np.frombuffer(rows[place, name][2], LITTLE) for name in chosen}
-        shape = (len(run.groups), run.periods or 0) if run.request.level == "group" else (run.periods or 0,)
+        shape = (len(run.groups), run.periods or 0) if run.level == "group" else (run.periods or 0,)
         found.append(ScenarioColumns(scenario=place, columns={n: column.reshape(shape) for n, column in flat.items()}))
     return found
 
@@ -71,9 +70,9 @@ def as_cashflows(run: Run, found: list[ScenarioColumns]) -> engine.Cashflows:
     columns = {n: np.stack([each.columns[n] for each in found]) if several else found[0].columns[n] for n in names}
     return engine.Cashflows(
         columns=columns,
-        level=run.request.level,
-        scenario_names=tuple(run.scenarios[each.scenario].name for each in found),
-        groups=tuple(run.groups) if run.request.level == "group" else (),
+        level=run.level,
+        scenario_names=tuple(run.scenarios[each.scenario] for each in found),
+        groups=tuple(run.groups) if run.level == "group" else (),
         loan_ids=None,
         opening_balance=run.opening_balance or 0.0,
         periods=run.periods or 0,

@@ -85,6 +85,35 @@ class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     webhook_url: str | None = None
 
 
+class RunInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run projects: its request, and its scenarios as pinned at acceptance; those without assumptions take those
+    of the request."""
+
+    request: RunRequest
+    scenarios: list[engine.Scenario]
+
+
+class RunHeading(msgspec.Struct, frozen=True, kw_only=True):
+    """What is shown of that in listings: the names of its scenarios, the fields and the level that were asked for."""
+
+    scenarios: list[str] = []
+    fields: list[str] | None = None
+    level: Literal["pool", "group"] = "pool"
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run's webhook fares. next_at: when it is tried again while it is pending. last_status: of the last answer.
+
+    last_error: why the last attempt did not deliver it.
+    """
+
+    state: Literal["pending", "delivered", "failed"]
+    attempts: int
+    next_at: datetime
+    last_status: int | None
+    last_error: str | None
+
+
 class RunFault(msgspec.Struct, frozen=True):
     """One offending value of a run that failed."""
 
@@ -103,8 +132,9 @@ class RunError(msgspec.Struct, frozen=True, kw_only=True):
 class Run(msgspec.Struct, frozen=True, kw_only=True):
     """A run. version: its ETag, which grows with every change. progress is loan_months_done of loan_months_total.
 
-    scenarios: as pinned at acceptance. opening_balance, periods, groups: known once it has succeeded; groups are the
-    rows of its columns at group level, "" for loans without a group.
+    scenarios: their names, in the order of its columns. fields: as asked for, none for the engine's default.
+    opening_balance, periods, groups: known once it has succeeded; groups are the rows of its columns at group level, ""
+    for loans without a group. webhook: none where there is no webhook, or the run has not ended.
     """
 
     id: str
@@ -112,8 +142,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     tape_id: str
     state: RunState
     version: int
-    request: RunRequest
-    scenarios: list[engine.Scenario]
+    scenarios: list[str]
+    fields: list[str] | None
+    level: Literal["pool", "group"]
     shards: int
     shards_done: int
     loan_months_total: int
@@ -125,6 +156,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    webhook: Delivery | None
 
     @property
     def is_final(self) -> bool:

@@ -6,33 +6,32 @@ ends a run goes through `finish`, which one caller alone can win.
 
 import asyncio
 import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, delete, insert, select, update
+from sqlalchemy import Row, Select, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-import engine
 from api import metrics
 from api.correlation import correlation_id
 from api.storage.database import Database, after_commit, new_id, now
 from api.storage.errors import BadRequest, Conflict, NotFound
 from api.storage.objects import ObjectStore
 from api.storage.pages import DEFAULT_PAGE, Page, page_of
-from api.storage.rows import Run, RunError, RunRequest, RunState, ScenarioChoice, StoredTape
-from api.storage.scenarios import get_scenario, template
+from api.storage.rows import Delivery, Run, RunError, RunInput, RunRequest, RunState, StoredTape
+from api.storage.run_inputs import cells_of, check, heading_from, pinned, readable, stored
 from api.storage.sharding import Shard, shards_of
 from api.storage.tables import FINAL_STATES, STATES, idempotency, results, run_shards, runs, webhook_deliveries
 from api.storage.tapes import get_tape
-from engine.assumptions import MAX_LAG
 from engine.errors import AssumptionError, Problem
 
-MAX_RUN_SCENARIOS = 2_000
 MAX_KEY = 255
-EMPTY: dict[str, Any] = {"balance": [], "annual_rate": [], "remaining_term": []}
+# What a listing reads of a run. Its request and scenarios may be large: they are read for rows without a heading alone.
+SHOWN = [each for each in runs.c if each.name not in ("request", "scenarios", "correlation_id")]
+DELIVERY = [webhook_deliveries.c[name].label(f"webhook_{name}") for name in Delivery.__struct_fields__]
 
 
 async def accept_run(
@@ -43,12 +42,55 @@ async def accept_run(
     max_cells: most numbers in its result. Raises NotFound for the tape or a scenario, AssumptionError with every fault
     of the rest, Conflict where the key came with another request before.
     """
-    if idempotency_key is not None and not 1 <= len(idempotency_key) <= MAX_KEY:
-        raise BadRequest("idempotency_key", f"has {len(idempotency_key)} characters; expected 1 to {MAX_KEY}")
+
+    async def wanted(connection: AsyncConnection) -> RunInput:
+        scenarios = await pinned(connection, owner, request)
+        check(request, scenarios)
+        return RunInput(request=request, scenarios=scenarios)
+
+    return await once(database, owner, msgspec.json.encode(request), wanted, max_cells, idempotency_key)
+
+
+async def rerun(
+    database: Database,
+    owner: str,
+    id: str,
+    *,
+    max_cells: int,
+    idempotency_key: str | None = None,
+    allowed: Callable[[RunRequest], None] = lambda request: None,
+) -> Run:
+    """A new run of the same tape, with the same request and the scenarios as they were pinned.
+
+    allowed: raises for a request that is not taken any more. Raises NotFound, and what accept_run raises.
+    """
+
+    async def wanted(connection: AsyncConnection) -> RunInput:
+        found = await input_of(connection, owner, id)
+        allowed(found.request)
+        return found
+
+    return await once(database, owner, b"rerun " + id.encode(), wanted, max_cells, idempotency_key)
+
+
+async def once(
+    database: Database,
+    owner: str,
+    asked: bytes,
+    wanted: Callable[[AsyncConnection], Awaitable[RunInput]],
+    max_cells: int,
+    key: str | None,
+) -> Run:
+    """The run that was made for the key before, or a new one. asked: what must be the same for the same key."""
+    if key is not None and not 1 <= len(key) <= MAX_KEY:
+        raise BadRequest("idempotency_key", f"has {len(key)} characters; expected 1 to {MAX_KEY}")
+    digest = hashlib.sha256(asked).hexdigest()
     for attempt in range(3):
         try:
             async with database.write() as connection:
-                return await accept(connection, owner, request, max_cells, idempotency_key)
+                if key is not None and (before := await made_before(connection, owner, key, digest)) is not None:
+                    return before
+                return await accept(connection, owner, await wanted(connection), max_cells, key, digest)
         except IntegrityError as error:
             # Another request with the key was faster, or the tape was deleted meanwhile: the next look tells which.
             if attempt == 2:
@@ -56,23 +98,26 @@ async def accept_run(
     raise AssertionError("unreachable")
 
 
-async def accept(connection: AsyncConnection, owner: str, request: RunRequest, max_cells: int, key: str | None) -> Run:
-    body = msgspec.json.encode(request)
-    digest = hashlib.sha256(body).hexdigest()
-    if key is not None:
-        query = select(idempotency).where(idempotency.c.owner == owner, idempotency.c.key == key)
-        if (row := (await connection.execute(query)).one_or_none()) is not None:
-            if row.request_hash != digest:
-                raise Conflict(f"the idempotency key {key!r} came with another request before")
-            return await get_run(connection, owner, row.run_id)
-    tape = await get_tape(connection, owner, request.tape_id)
-    scenarios = await pinned(connection, owner, request)
-    check(request, scenarios)
+async def made_before(connection: AsyncConnection, owner: str, key: str, digest: str) -> Run | None:
+    """The run that the key made. Raises Conflict where it came with something else."""
+    query = select(idempotency).where(idempotency.c.owner == owner, idempotency.c.key == key)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        return None
+    if row.request_hash != digest:
+        raise Conflict(f"the idempotency key {key!r} came with another request before")
+    return await get_run(connection, owner, row.run_id)
+
+
+async def accept(
+    connection: AsyncConnection, owner: str, wanted: RunInput, max_cells: int, key: str | None, digest: str
+) -> Run:
+    tape = await get_tape(connection, owner, wanted.request.tape_id)
     run_id = new_id("run")
     if key is not None:
         values = {"owner": owner, "key": key, "request_hash": digest, "run_id": run_id, "created_at": now()}
         await connection.execute(insert(idempotency).values(**values))
-    await insert_run(connection, owner, run_id, tape, request, scenarios, max_cells)
+    await insert_run(connection, owner, run_id, tape, wanted, max_cells)
     return await get_run(connection, owner, run_id)
 
 
@@ -81,11 +126,11 @@ async def insert_run(
     owner: str,
     run_id: str,
     tape: StoredTape,
-    request: RunRequest,
-    scenarios: list[engine.Scenario],
+    wanted: RunInput,
     max_cells: int,
 ) -> None:
     """Writes the row of a run and its shards. Raises AssumptionError where its result would be too large."""
+    request, scenarios = wanted.request, wanted.scenarios
     cells = cells_of(tape, request, scenarios)
     if cells * len(scenarios) > max_cells:
         message = f"asks for {cells * len(scenarios):,} numbers at most; expected up to {max_cells:,}: choose fewer"
@@ -94,9 +139,8 @@ async def insert_run(
     await connection.execute(
         insert(runs).values(
             id=run_id, owner=owner, tape_id=tape.id, state="queued", version=1,
-            request=msgspec.json.encode(request).decode(), scenarios=msgspec.json.encode(scenarios).decode(),
-            shards=len(shards), loan_months_total=tape.loan_months * len(scenarios), created_at=now(),
-            correlation_id=correlation_id(),
+            **stored(request, scenarios), shards=len(shards), loan_months_total=tape.loan_months * len(scenarios),
+            created_at=now(), correlation_id=correlation_id(),
         )
     )  # fmt: skip
     fold = Shard(len(shards), 0, 0, 0, len(scenarios), 0)
@@ -108,70 +152,38 @@ def shard_row(owner: str, run_id: str, shard: Shard, state: str) -> dict[str, An
     return {**msgspec.structs.asdict(shard), "run_id": run_id, "owner": owner, "state": state}
 
 
-def cells_of(tape: StoredTape, request: RunRequest, scenarios: list[engine.Scenario]) -> int:
-    """The most numbers that one scenario's result can have."""
-    sets = [each for scenario in scenarios if (each := scenario.assumptions) is not None]
-    lags = [one.recovery_lag for each in sets for one in (each, *(each.groups or {}).values())]
-    periods = request.periods or tape.profile.longest_term + min(max(lags, default=0), MAX_LAG)
-    rows = tape.profile.group_count if request.level == "group" else 1
-    return len(fields_of(request)) * rows * periods
-
-
-def fields_of(request: RunRequest) -> list[str]:
-    """The fields of a run, each once."""
-    return list(dict.fromkeys(engine.DEFAULT_FIELDS if request.fields is None else request.fields))
-
-
-async def pinned(connection: AsyncConnection, owner: str, request: RunRequest) -> list[engine.Scenario]:
-    """The scenarios of a request as they are now, each with its assumptions. Raises NotFound, AssumptionError."""
-    chosen = request.scenarios
-    if chosen is None:
-        return [engine.Scenario(name="base", assumptions=request.assumptions)]
-    if not 1 <= len(chosen) <= MAX_RUN_SCENARIOS:
-        message = f"has {len(chosen)} entries; expected 1 to {MAX_RUN_SCENARIOS:,}, or none at all"
-        raise AssumptionError([Problem("scenarios", message)])
-    found = [await scenario_of(connection, owner, choice, f"scenarios[{i}]") for i, choice in enumerate(chosen)]
-    return [msgspec.structs.replace(each, assumptions=each.assumptions or request.assumptions) for each in found]
-
-
-async def scenario_of(connection: AsyncConnection, owner: str, choice: ScenarioChoice, path: str) -> engine.Scenario:
-    given = [name for name in ("scenario_id", "template", "scenario") if getattr(choice, name) is not None]
-    if len(given) != 1:
-        what = "is empty" if not given else f"has {' and '.join(given)}"
-        message = f"{what}; expected exactly one of scenario_id, template, scenario"
-        raise AssumptionError([Problem(path, message)])
-    if choice.version is not None and choice.scenario_id is None:
-        raise AssumptionError([Problem(f"{path}.version", "is given without a scenario_id; expected none")])
-    if choice.scenario_id is not None:
-        return (await get_scenario(connection, owner, choice.scenario_id, choice.version)).scenario
-    if choice.template is not None:
-        return template(choice.template)
-    assert choice.scenario is not None
-    return choice.scenario
-
-
-def projection_of(
-    request: RunRequest, scenarios: Sequence[engine.Scenario], tape: engine.Tape
-) -> engine.ProjectionRequest:
-    """The engine's request for a part of the tape under some of the scenarios."""
-    return engine.ProjectionRequest(
-        tape=tape, assumptions=request.assumptions, scenarios=list(scenarios), conventions=request.conventions,
-        level=request.level, fields=fields_of(request), periods=request.periods, cutoff_date=request.cutoff_date,
-    )  # fmt: skip
-
-
-def check(request: RunRequest, scenarios: list[engine.Scenario]) -> None:
-    """Raises AssumptionError with what the engine refuses whatever the tape."""
-    engine.project(projection_of(request, scenarios, engine.Tape.from_columns(**EMPTY)), threads=1)
-
-
 async def get_run(connection: AsyncConnection, owner: str, id: str) -> Run:
     """The owner's run. Raises NotFound."""
-    row = (await connection.execute(select(runs).where(runs.c.owner == owner, runs.c.id == id))).one_or_none()
+    row = (await connection.execute(shown().where(runs.c.owner == owner, runs.c.id == id))).one_or_none()
     if row is None:
         raise NotFound("run", id)
     running = row.state == "running"
     return run_of(row, await months_done(connection, id) if running else row.loan_months_done)
+
+
+async def request_of(connection: AsyncConnection, owner: str, id: str) -> msgspec.Raw:
+    """The request of the owner's run as it was stored, JSON. Raises NotFound."""
+    query = select(runs.c.request).where(runs.c.owner == owner, runs.c.id == id)
+    text = await connection.scalar(query)
+    if text is None:
+        raise NotFound("run", id)
+    return msgspec.Raw(text.encode())
+
+
+async def input_of(connection: AsyncConnection, owner: str, id: str) -> RunInput:
+    """What the owner's run projects. Raises NotFound, Conflict where it cannot be read any more."""
+    query = select(runs.c.request, runs.c.scenarios).where(runs.c.owner == owner, runs.c.id == id)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise NotFound("run", id)
+    return readable(id, row.request, row.scenarios)
+
+
+def shown() -> Select[Any]:
+    """The query for runs as listings show them."""
+    older = [case((runs.c.heading.is_(None), runs.c[name])).label(name) for name in ("request", "scenarios")]
+    joined = runs.outerjoin(webhook_deliveries, webhook_deliveries.c.run_id == runs.c.id)
+    return select(*SHOWN, *older, *DELIVERY).select_from(joined)
 
 
 async def months_done(connection: AsyncConnection, id: str) -> int:
@@ -192,7 +204,7 @@ async def list_runs(
     created_before: datetime | None = None,
 ) -> Page[Run]:
     """A page of the owner's runs, newest first, those that pass every filter. Raises BadCursor, BadRequest."""
-    query = select(runs).where(runs.c.owner == owner)
+    query = shown().where(runs.c.owner == owner)
     if states is not None:
         if unknown := [state for state in states if state not in STATES]:
             raise BadRequest("states", f"has {unknown[0]!r}; expected some of {', '.join(STATES)}")
@@ -217,16 +229,6 @@ async def cancel_run(connection: AsyncConnection, owner: str, id: str) -> Run:
     if not won and run.state != "cancelled":
         raise Conflict(f"run {id!r} is {run.state}; only runs that are queued or running can be cancelled")
     return run
-
-
-async def rerun(database: Database, owner: str, id: str, *, max_cells: int) -> Run:
-    """A new run of the same tape, with the same request and the scenarios as they were pinned. Raises NotFound."""
-    async with database.write() as connection:
-        old = await get_run(connection, owner, id)
-        tape = await get_tape(connection, owner, old.tape_id)
-        run_id = new_id("run")
-        await insert_run(connection, owner, run_id, tape, old.request, old.scenarios, max_cells)
-        return await get_run(connection, owner, run_id)
 
 
 async def delete_run(database: Database, store: ObjectStore, owner: str, id: str) -> None:
@@ -302,15 +304,18 @@ async def lock_runs(connection: AsyncConnection, ids: Collection[str]) -> None:
 
 def run_of(row: Row[tuple[object, ...]], loan_months_done: int | None = None) -> Run:
     values = dict(row._mapping)
-    values.pop("correlation_id")  # for the log of whoever works on it
-    done = values["loan_months_done"] if loan_months_done is None else loan_months_done
+    heading = heading_from(values["heading"], values["request"] or "{}", values["scenarios"] or "[]")
+    delivery = {name: values[f"webhook_{name}"] for name in Delivery.__struct_fields__}
+    kept = {name: values[name] for name in Run.__struct_fields__ if name in values}
     return Run(
-        **values
+        **kept
         | {
-            "request": msgspec.json.decode(values["request"], type=RunRequest),
-            "scenarios": msgspec.json.decode(values["scenarios"], type=list[engine.Scenario]),
+            "scenarios": heading.scenarios,
+            "fields": heading.fields,
+            "level": heading.level,
             "error": None if values["error"] is None else msgspec.json.decode(values["error"], type=RunError),
             "groups": [] if values["groups"] is None else msgspec.json.decode(values["groups"]),
-            "loan_months_done": done,
+            "loan_months_done": values["loan_months_done"] if loan_months_done is None else loan_months_done,
+            "webhook": None if delivery["state"] is None else Delivery(**delivery),
         }
     )

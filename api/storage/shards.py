@@ -20,6 +20,7 @@ from api import metrics
 from api.storage.database import after_commit, now
 from api.storage.results import insert_results
 from api.storage.rows import RunError, RunRequest
+from api.storage.run_inputs import input_from
 from api.storage.runs import finish, lock_runs
 from api.storage.tables import FINAL_STATES, UtcTime, run_shards, runs, tapes
 
@@ -103,8 +104,7 @@ async def take(
         started = {"state": "running", "started_at": now(), "version": runs.c.version + 1}
         await connection.execute(update(runs).where(runs.c.id == run_id).values(**started))
     try:
-        request = msgspec.json.decode(run.request, type=RunRequest)
-        scenarios = msgspec.json.decode(run.scenarios, type=list[engine.Scenario])
+        wanted = input_from(run.request, run.scenarios)
     except msgspec.DecodeError as error:
         logger.error("run failed: its stored request cannot be read: %s", error, extra={"run_id": run_id})
         await finish(connection, run_id, "failed", UNREADABLE)
@@ -113,7 +113,8 @@ async def take(
         run_id=run_id, number=number, owner=taken.owner, fence=taken.fence, attempts=taken.attempts,
         loan_start=taken.loan_start, loan_stop=taken.loan_stop, scenario_start=taken.scenario_start,
         scenario_stop=taken.scenario_stop, loan_months=taken.loan_months, is_fold=number == run.shards,
-        request=request, scenarios=scenarios, object_key=run.object_key, correlation_id=run.correlation_id,
+        request=wanted.request, scenarios=wanted.scenarios, object_key=run.object_key,
+        correlation_id=run.correlation_id,
     )  # fmt: skip
 
 

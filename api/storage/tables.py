@@ -127,7 +127,8 @@ scenario_versions = Table(
     time_column("created_at"),
 )
 
-# request: JSON of rows.RunRequest as accepted. scenarios: JSON of [engine.Scenario], pinned at acceptance.
+# request: JSON of rows.RunRequest as accepted. scenarios: JSON of [engine.Scenario], pinned at acceptance, null for one
+# that the request writes out. heading: JSON of rows.RunHeading, null in rows from before there was one.
 # error: JSON of rows.RunError; groups: JSON of the names along the rows of its columns. correlation_id: of the request
 # it came with (api/correlation.py), for the log of whoever works on it.
 runs = Table(
@@ -140,6 +141,7 @@ runs = Table(
     count_column("version", 1),
     Column("request", Text, nullable=False),
     Column("scenarios", Text, nullable=False),
+    Column("heading", Text),
     count_column("shards", None),
     count_column("shards_done"),
     count_column("loan_months_total", None),

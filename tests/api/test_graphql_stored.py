@@ -130,6 +130,16 @@ def test_everything_that_rest_changes_can_be_changed(client: Client, analyst: di
         assert code_of(client, analyst, f"query ($id: ID!) {{ {kind}(id: $id) {{ id }} }}", id=id) == "NOT_FOUND"
 
 
+def test_the_request_of_a_run_is_read_where_it_is_selected(
+    client: Client, analyst: dict[str, str], run: dict[str, Any]
+) -> None:
+    found = ask(client, analyst, "{ runs { nodes { id fields level request webhook { state } } } }")["runs"]["nodes"]
+    (one,) = found
+    stored = client.get(f"/v1/runs/{run['id']}", headers=analyst).json()
+    assert one == {name: stored[name] for name in ("id", "fields", "level", "request", "webhook")}
+    assert one["request"]["scenarios"][1]["scenario"]["name"] == "own"
+
+
 def test_faults_carry_their_paths(client: Client, analyst: dict[str, str]) -> None:
     tape = upload(client, analyst, CSV)
     query = "mutation ($r: RunRequestInput!) { submit_run(request: $r) { id } }"

@@ -245,6 +245,36 @@ class TestRuns:
         other = client.post("/v1/runs", json={"tape_id": tape["id"], "periods": 3}, headers=headers)
         assert other.status_code == 409
 
+    def test_running_again_with_a_key_makes_one_run(
+        self, client: Client, analyst: dict[str, str], tape: dict[str, Any]
+    ) -> None:
+        made = client.post("/v1/runs", json={"tape_id": tape["id"]}, headers=analyst)
+        headers = {**analyst, "idempotency-key": "again"}
+        first, second = (client.post(f"{made.headers['location']}/rerun", headers=headers) for _ in range(2))
+        assert first.status_code == 202
+        assert first.json()["id"] == second.json()["id"] != made.json()["id"]
+        assert client.post("/v1/runs", json={"tape_id": tape["id"]}, headers=headers).status_code == 409
+        listed = client.get("/v1/runs", headers=analyst).json()["items"]
+        assert [each["id"] for each in listed] == [first.json()["id"], made.json()["id"]]
+        query = "mutation ($id: ID!, $k: String) { rerun(id: $id, idempotency_key: $k) { id } }"
+        body = {"query": query, "variables": {"id": made.json()["id"], "k": "again"}}
+        asked = client.post("/graphql", json=body, headers=analyst).json()
+        assert asked["data"]["rerun"]["id"] == first.json()["id"]
+
+    def test_a_run_shows_its_request_and_a_listing_does_not(
+        self, client: Client, analyst: dict[str, str], tape: dict[str, Any]
+    ) -> None:
+        body = {"tape_id": tape["id"], "assumptions": ASSUMPTIONS, "fields": ["loss"], "periods": 3}
+        made = client.post("/v1/runs", json=body, headers=analyst)
+        finished(client, analyst, made.json()["id"])
+        run = client.get(made.headers["location"], headers=analyst).json()
+        for shown in (made.json()["request"], run["request"]):
+            assert shown["assumptions"]["severity"] == 0.4
+            assert (shown["fields"], shown["periods"]) == (["loss"], 3)
+        (listed,) = client.get("/v1/runs", headers=analyst).json()["items"]
+        assert listed == {name: value for name, value in run.items() if name != "request"}
+        assert (listed["scenarios"], listed["fields"], listed["level"]) == (["base"], ["loss"], "pool")
+
     def test_runs_are_listed_by_state_and_tape(
         self, client: Client, analyst: dict[str, str], tape: dict[str, Any]
     ) -> None:

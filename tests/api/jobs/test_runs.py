@@ -9,7 +9,8 @@ from api.storage import sharding, tape_parquet
 from api.storage.errors import Conflict, NotFound
 from api.storage.results import as_cashflows
 from api.storage.rows import Run, RunRequest, ScenarioChoice
-from api.storage.runs import projection_of
+from api.storage.run_inputs import projection_of
+from api.storage.runs import input_of
 from tests.api.jobs.setting import OWNER, SCENARIOS, ended, loans, stored_tape, submitted
 
 
@@ -31,7 +32,9 @@ async def test_a_run_in_shards_gives_what_the_engine_gives(
     assert run.loan_months_done == run.loan_months_total == 4 * int(tape.columns.remaining_term.sum())
     run, found = await jobs.columns(OWNER, run.id)
     flows = as_cashflows(run, found)
-    expected = engine.project(projection_of(run.request, run.scenarios, tape))
+    async with jobs.storage.database.read() as connection:
+        wanted = await input_of(connection, OWNER, run.id)
+    expected = engine.project(projection_of(wanted.request, wanted.scenarios, tape))
     assert (flows.groups, flows.periods, flows.fields) == (expected.groups, expected.periods, expected.fields)
     assert flows.opening_balance == pytest.approx(expected.opening_balance, rel=1e-13)
     for name in expected.fields:

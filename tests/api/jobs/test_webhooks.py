@@ -13,11 +13,14 @@ from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
+from api.exposition import page_registry, render
 from api.jobs import webhooks
 from api.jobs.service import Jobs
-from api.jobs.webhooks import Undeliverable, check_url, deliver_due, delivery_of, is_public, post, signature
+from api.jobs.webhook_urls import check_url, is_public
+from api.jobs.webhooks import Undeliverable, deliver_due, post, signature
 from api.settings import Settings
 from api.storage.database import now
 from api.storage.errors import BadRequest
@@ -75,6 +78,13 @@ async def finished_run(idle: Jobs, monkeypatch: pytest.MonkeyPatch, url: str) ->
     return run.id
 
 
+def told(outcome: str) -> float:
+    """What the metrics count of an outcome."""
+    families = text_string_to_metric_families(render(page_registry("1")).decode())
+    name = "cashflow_webhook_deliveries_total"
+    return sum(s.value for f in families for s in f.samples if s.name == name and s.labels == {"outcome": outcome})
+
+
 async def due_now(storage: Storage) -> None:
     async with storage.database.write() as connection:
         await connection.execute(update(webhook_deliveries).values(next_at=now()))
@@ -93,10 +103,11 @@ async def test_the_end_of_a_run_is_told_once_and_signed(
     expected = base64.b64encode(hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()).decode()
     assert headers["webhook-signature"] == f"v1,{expected}"
     assert headers["host"] == f"127.0.0.1:{receiver.server_port}"
-    delivery = await delivery_of(storage.database, OWNER, run_id)
+    delivery = (await idle.get(OWNER, run_id)).webhook
     assert delivery is not None
     assert (delivery.state, delivery.attempts, delivery.last_status) == ("delivered", 1, 200)
-    assert await delivery_of(storage.database, "bob", run_id) is None
+    (listed,) = (await idle.list(OWNER)).items
+    assert listed.webhook == delivery
 
 
 async def test_a_delivery_is_tried_again_and_redirects_are_not_followed(
@@ -104,14 +115,16 @@ async def test_a_delivery_is_tried_again_and_redirects_are_not_followed(
 ) -> None:
     receiver.statuses = [500, 302, 204]
     run_id = await finished_run(idle, monkeypatch, receiver.url)
-    states = []
+    states, before = [], {outcome: told(outcome) for outcome in ("refused", "delivered")}
     for _ in range(3):
         await due_now(storage)
         await deliver_due(storage.database, settings, anywhere)
-        delivery = await delivery_of(storage.database, OWNER, run_id)
+        delivery = (await idle.get(OWNER, run_id)).webhook
         assert delivery is not None
         states.append((delivery.state, delivery.last_status))
     assert states == [("pending", 500), ("pending", 302), ("delivered", 204)]
+    assert told("refused") == before["refused"] + 2
+    assert told("delivered") == before["delivered"] + 1
     assert len({headers["webhook-id"] for headers, _ in receiver.received}) == 1
 
 
@@ -119,22 +132,26 @@ async def test_a_delivery_fails_for_good_after_its_last_pause(
     storage: Storage, settings: Settings, idle: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run_id = await finished_run(idle, monkeypatch, "http://127.0.0.1:1/nobody")
+    before = told("unreachable"), told("given_up")
     for _ in range(len(webhooks.PAUSES) + 1):
         await due_now(storage)
         assert await deliver_due(storage.database, settings, anywhere) == 1
-    delivery = await delivery_of(storage.database, OWNER, run_id)
+    delivery = (await idle.get(OWNER, run_id)).webhook
     assert delivery is not None
     assert (delivery.state, delivery.last_error) == ("failed", "ConnectError")
+    assert (told("unreachable"), told("given_up")) == (before[0] + len(webhooks.PAUSES), before[1] + 1)
 
 
 async def test_an_address_that_nothing_can_be_sent_to_uses_up_its_attempts(
     storage: Storage, settings: Settings, idle: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_id = await finished_run(idle, monkeypatch, "http://a..b/")
+    run_id = await finished_run(idle, monkeypatch, "http://127.0.0.1:1/nobody")
+    async with storage.database.write() as connection:
+        await connection.execute(update(webhook_deliveries).values(url="http://a..b/"))
     for _ in range(len(webhooks.PAUSES) + 1):
         await due_now(storage)
         assert await deliver_due(storage.database, settings, anywhere) == 1
-    delivery = await delivery_of(storage.database, OWNER, run_id)
+    delivery = (await idle.get(OWNER, run_id)).webhook
     assert delivery is not None
     assert delivery.state == "failed"
 
@@ -181,11 +198,35 @@ async def test_a_name_with_one_private_address_among_public_ones_is_refused(
 @pytest.mark.parametrize(
     "url",
     ["ftp://example.com/", "https:///x", "example.com", "https://user:pass@example.com/", "https://[::1", "https://x:y/",
-     "https://example.com/" + "x" * 2000],
+     "https://example.com/" + "x" * 2000, "https://a b.com/", "https://example.com\\@10.0.0.1/", "https://exämple.com/",
+     "https://a..b.com/", "https://-a.com/", "https://a_b.com/", "https://" + "a" * 64 + ".com/", "https://a.com%00/",
+     "https://example.com:99999/", "https://a\t.com/", "https://example.com#@10.0.0.1\n", "https://.com/"],
 )  # fmt: skip
 def test_addresses_that_are_none_are_refused(url: str, settings: Settings) -> None:
     with pytest.raises(BadRequest):
         check_url(url, settings)
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST", "localhost.", "a.localhost", "printer.local", "db.internal", "router.lan",
+     "nas.home.arpa", "service", "redis.svc.cluster.local", "2130706433", "0x7f.1", "0x7f000001", "127.1",
+     "127.0.0.010", "0177.0.0.1", "127.0.0.0x1", "1.2.3.4.5", "256.1.1.1", "[fe80::1%25eth0]", "[::ffff:7f00:1]",
+     "[64:ff9b:1::a00:1]", "a.b.0x7f"],
+)  # fmt: skip
+def test_hosts_that_name_no_place_of_the_public_internet_are_refused(host: str, settings: Settings) -> None:
+    with pytest.raises(BadRequest) as caught:
+        check_url(f"https://{host}/hook", settings)
+    assert caught.value.path == "webhook_url"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://example.com", "https://Hooks.Example.COM./x?y=%20#z", "https://xn--exmple-cua.com/", "https://8.8.8.8:8443/",
+     "https://[2606:4700:4700::1111]/", "http://a.example.co.uk:80/", "https://example.com:443/", "https://a-b.c4.io/"],
+)  # fmt: skip
+def test_hosts_of_the_public_internet_are_taken(url: str, settings: Settings) -> None:
+    check_url(url, settings)
 
 
 def test_production_takes_https_alone_and_nothing_without_a_secret(settings: Settings) -> None:

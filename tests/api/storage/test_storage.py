@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 import engine
-from api.storage import results, runs, scenarios, tape_parquet, tapes
+from api.storage import results, run_inputs, runs, scenarios, tape_parquet, tapes
 from api.storage.database import Database, now
 from api.storage.errors import BadCursor, BadRequest, Conflict, NotFound, StaleVersion
 from api.storage.objects import ObjectStore
@@ -147,8 +147,11 @@ async def test_a_run_pins_its_scenarios_when_it_is_accepted(database: Database, 
     async with database.read() as connection:
         again = await runs.get_run(connection, "ann", run.id)
     assert again == run
-    assert (again.state, again.scenarios, again.request.fields) == ("queued", [scenario], ["loss"])
-    assert (await runs.rerun(database, "ann", run.id, max_cells=LARGE)).scenarios == [scenario]
+    assert (again.state, again.scenarios, again.fields) == ("queued", ["mine"], ["loss"])
+    anew = await runs.rerun(database, "ann", run.id, max_cells=LARGE)
+    for each in (again, anew):
+        async with database.read() as connection:
+            assert (await runs.input_of(connection, "ann", each.id)).scenarios == [scenario]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +160,7 @@ async def test_a_run_pins_its_scenarios_when_it_is_accepted(database: Database, 
         ({"fields": ["nonsense"]}, "fields[0]"),
         ({"periods": 0}, "periods"),
         ({"conventions": "none"}, "conventions"),
-        ({"assumptions": engine.Assumptions(severity=3.0)}, "scenarios[0].assumptions.severity"),
+        ({"assumptions": engine.Assumptions(severity=3.0)}, "assumptions.severity"),
         ({"scenarios": []}, "scenarios"),
         ({"scenarios": [ScenarioChoice()]}, "scenarios[0]"),
         ({"scenarios": [ScenarioChoice(template="base"), ScenarioChoice(template="base")]}, "scenarios[1].name"),
@@ -311,7 +314,9 @@ async def test_a_result_comes_back_by_field_and_scenario(
     monkeypatch.setattr(results, "MAX_INLINE_BYTES", limit)
     chosen = [ScenarioChoice(template=name) for name in ("base", "housing_bust")]
     run = await accepted(database, store, scenarios=chosen, level="group", fields=["loss", "balance"])
-    flows = engine.project(runs.projection_of(run.request, run.scenarios, engine.Tape.from_loans(LOANS)))
+    async with database.read() as connection:
+        wanted = await runs.input_of(connection, "ann", run.id)
+    flows = engine.project(run_inputs.projection_of(wanted.request, wanted.scenarios, engine.Tape.from_loans(LOANS)))
     rows = results.write_objects(store, run.id, 1, flows.columns)
     async with database.write() as connection:
         await results.insert_results(connection, "ann", rows)
