@@ -209,7 +209,9 @@ class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     loss_timing: when the loss is booked; the recovery comes with the liquidation either way, and what is expected to be
     recovered stays in foreclosure until then.
     advance_share, advance_months: the share of the interest of loans in default that is advanced, and for how many
-    months, none until liquidation; what is not, investors miss. Principal is advanced in full or not at all.
+    months, none until liquidation; what is not, investors miss. For loans in default on the tape the months since they
+    defaulted count, and advances before the cut-off are neither shown nor recouped. Principal is advanced in full or
+    not at all.
     recoup: at_liquidation takes the interest advanced out of the recovery, as far as it goes, and adds it to the loss.
     A defaulted balance amortises where principal is advanced and stays as it is elsewhere.
     """

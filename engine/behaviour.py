@@ -127,7 +127,7 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
     for s, row in enumerate(segments.sets):
         for k, each in enumerate(row):
             defaulted = segments.states[k] >= DEFAULTED
-            under = msgspec.structs.replace(conventions, default_base="opening") if defaulted else conventions
+            under = since_default(conventions, segments.states[k] - DEFAULTED) if defaulted else conventions
             first = rule_of(each, under, tables) + loss_rule(each, under, tables, insured)
             rules[s, k] = (*first, each.residual_share, defaulted)
     timed(request, loans, segments, tables, rules, contract_sums)
@@ -136,6 +136,17 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
         stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued, pattern=pattern,
     )  # fmt: skip
+
+
+def since_default(conventions: Conventions, months: int) -> Conventions:
+    """The conventions for loans that defaulted so many months before the cut-off, as if they did in the first month.
+
+    Their advances began with the first payment missed, in the month of default or, where that was still paid, the next.
+    """
+    left = conventions.advance_months
+    if left is not None:
+        left = max(left - months - (conventions.default_base == "opening"), 0)
+    return msgspec.structs.replace(conventions, default_base="opening", advance_months=left)
 
 
 def no_behaviour(months: int) -> Behaviour:

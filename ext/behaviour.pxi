@@ -37,7 +37,7 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
     """OUT b: what all loans of a run share, months 0 .. months. rates: of all curves, where the rules say.
 
     walk: of the run; where it says that loans do not pay in every month, they prepay and default in the months in which
-    they do, at the rates of the months since compounded. stride: of the rows of b.late. begin: the first month that b
+    they do, at the rates of the months since compounded; what is still to default when defaults stop does not. stride: of the rows of b.late. begin: the first month that b
     does not have already, 1 for all of them.
     """
     cdef long t, lag = rules.lag, stop = term - lag if rules.stop else months
@@ -68,7 +68,7 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
                 b.default[t] = b.prepaid[t] = 0
                 b.kept[t] = b.paying[t] = b.alive[t] = alive
                 continue
-            m, s, failing, prepaying = failing, prepaying, 0, 0
+            m, s, failing, prepaying = failing if t <= stop else 0, prepaying, 0, 0
         if rules.prepayment_base != GROSS:
             s = s * (1 - m)
         if s > 1 - m:

@@ -337,6 +337,7 @@ def project_loan(
             mdr = smm = 0.0
         failed, prepaid = 1 - (1 - failed) * (1 - mdr), 1 - (1 - prepaid) * (1 - smm)
         mdr, smm = (0.0, 0.0) if i in idle else (failed, prepaid)
+        mdr = 0.0 if stops and i > term - lag else mdr
         failed, prepaid = (failed, prepaid) if i in idle else (0.0, 0.0)
         smm = min(smm, 1 - mdr) if conventions.prepayment_base == "gross" else smm * (1 - mdr)
         prepays_first = conventions.prepayment_base == "opening_net_of_defaults"

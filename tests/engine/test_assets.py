@@ -476,3 +476,30 @@ def test_a_balance_without_a_limit_is_not_drawn_beyond_bounds(term: int, draw: f
     assert f"brings the balance to {most}; expected 1e+15 at most, or a credit_limit" in str(refused.value)
     limited = msgspec.structs.replace(card, credit_limit=5000.0)
     assert project([limited])["balance"].max() == pytest.approx(5000, rel=1e-12)
+
+
+@pytest.mark.parametrize(("months", "paid"), [(0, 2), (1, 1), (2, 0), (7, 0)])
+@pytest.mark.parametrize("base", ["opening", "after_scheduled_principal"])
+def test_advances_on_a_loan_in_default_end_as_long_after_its_default(months: int, paid: int, base: Any) -> None:
+    # Three months of interest are advanced. A loan that defaulted in the month before the cut-off missed its first
+    # payment then, so two are left; where it had still paid in the month of default, one more.
+    loan = engine.Loan(
+        balance=1000, annual_rate=0.12, remaining_term=60, amortization="bullet", status="default",
+        months_in_status=months,
+    )  # fmt: skip
+    rules = engine.Conventions(default_base=base, advance_months=3, advance_share=0.5, recoup="at_liquidation")
+    assumed = engine.Assumptions(severity=0.4, recovery_lag=12, advancing="interest")
+    tape = engine.Tape(loans=[loan])
+    flows = engine.project(engine.ProjectionRequest(tape=tape, assumptions=assumed, conventions=rules, fields=FIELDS))
+    left = min(paid + (base != "opening"), max(3 - months, 0))
+    assert_rows(flows, advanced_interest=[5.0] * left + [0] * (12 - left), liquidation=[0] * (11 - months) + [1000])
+    assert flows["recouped_advances"].sum() == pytest.approx(5.0 * left, rel=1e-12)
+    # As a loan that defaults in the month before a cut-off a month earlier, seen from then.
+    before = msgspec.structs.replace(loan, status=None, months_in_status=None, remaining_term=61 + months)
+    fails = msgspec.structs.replace(assumed, default=engine.Vector(unit="mdr", values=[1.0]))
+    request = engine.ProjectionRequest(
+        tape=engine.Tape(loans=[before]), assumptions=fails, conventions=rules, fields=FIELDS
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        flows["advanced_interest"][:10], engine.project(request)["advanced_interest"][months + 1 :][:10]
+    )  # fmt: skip

@@ -363,3 +363,18 @@ def test_columns_of_dates_equal_loans_of_texts() -> None:
         for each in (tape, engine.Tape.from_loans(loans))
     ]
     assert both[0]["balance"].tobytes() == both[1]["balance"].tobytes()
+
+
+@pytest.mark.parametrize("frequency", ["quarterly", "semi_annual", "annual"])
+def test_no_loan_defaults_in_the_last_months_of_the_lag_however_often_it_pays(frequency: Any) -> None:
+    # 41 months and a lag of 10: none after month 31. Quarterly payments fall into months 2, 5, .. 29, 32: what fails in
+    # months 30 and 31 would default in month 32, half-years in month 35 and years in month 41.
+    loan = engine.Loan(balance=1000.0, annual_rate=0.06, remaining_term=41, payment_frequency=frequency)
+    assumed = engine.Assumptions(default=engine.Cdr(rate=0.1), severity=0.5, recovery_lag=10)
+    flows = one(loan, assumptions=assumed)
+    assert flows["default"][:31].any()
+    assert not flows["default"][31:].any()
+    assert one(loan, assumptions=assumed, conventions=engine.Conventions(final_defaults="continue"))["default"][
+        29:
+    ].any()
+    assert flows.periods == 51
