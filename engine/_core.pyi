@@ -38,6 +38,8 @@ class Walked:
         drawn: NDArray[np.float64],
         payments_begin: NDArray[np.int32],
         years_due: NDArray[np.float64],
+        curtail_at: NDArray[np.int64],
+        curtail_stride: NDArray[np.int64],
     ) -> None: ...
 
 class Penalties:
@@ -108,6 +110,7 @@ def contract_rows(
     with_fee: bool,
     with_flows: bool,
     opening: bool,
+    rates: NDArray[np.float64],
     months: int,
     out: NDArray[np.float64],
 ) -> None: ...

@@ -75,7 +75,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What the borrowers and the servicer are assumed to do.
 
-    delinquency: roll rates in place of a default curve. burnout: how prepayment falls as borrowers leave. severity:
+    delinquency: roll rates in place of a default curve. burnout: how prepayment falls as borrowers leave.
+    curtailment: the share of what is left after the month's principal that those who stay pay down. severity:
     share of the defaulted balance that is lost, a decimal, or an object that gives it by month or by the property.
     recovery_lag: months from default to liquidation. recovery_stages: shares of the defaulted balance that are
     liquidated 0, 1, 2 .. months after default, in place of recovery_lag. rules: assumptions for the loans that meet the
@@ -90,6 +91,7 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     default: DefaultCurve | None = None
     delinquency: Delinquency | None = None
     burnout: Burnout | None = None
+    curtailment: PrepaymentCurve | None = None
     severity: float | Severity = 0.0
     recovery_lag: int = 0
     recovery_stages: list[float] | None = None
@@ -113,6 +115,8 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         if self.prepayment is not None:
             found += self.prepayment.problems(f"{path}.prepayment")
             found += misplaced(f"{path}.prepayment", self.prepayment, PREPAYMENT_UNITS)
+        if self.curtailment is not None:
+            found += self.curtailment_problems(self.curtailment, f"{path}.curtailment")
         if self.default is not None:
             found += self.default.problems(f"{path}.default")
             found += misplaced(f"{path}.default", self.default, DEFAULT_UNITS)
@@ -132,6 +136,21 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             found += rule.problems(f"{path}.rules[{i}]")
         for group, assumptions in (self.groups or {}).items():
             found += inner_problems(assumptions, f"{path}.groups[{group!r}]", "group")
+        return found
+
+    def curtailment_problems(self, curtailment: PrepaymentCurve, path: str) -> list[Problem]:
+        found = curtailment.problems(path) + misplaced(path, curtailment, PREPAYMENT_UNITS)
+        others = {
+            "burnout": "which goes by how many borrowers are left",
+            "delinquency": "whose late loans owe what the schedule had",
+        }
+        for name, why in others.items():
+            if getattr(self, name) is not None:
+                found.append(Problem(path, f"is beside {name}, {why}; expected one of them"))
+        if isinstance(self.default, Timing):
+            found.append(
+                Problem(path, "is beside a timing curve, whose rates follow from all that is paid; expected a rate")
+            )
         return found
 
     def delinquency_problems(self, delinquency: Delinquency, path: str) -> list[Problem]:
@@ -157,6 +176,11 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
             # Asked for before the lag is checked, when it may be any number.
             return min(max(self.recovery_lag, 0), MAX_LAG)
         return max((j for j, share in enumerate(self.recovery_stages[: MAX_LAG + 1]) if share > 0), default=0)
+
+    @property
+    def curves(self) -> list[PrepaymentCurve | DefaultCurve]:
+        """The monthly rates that are assumed."""
+        return [curve for curve in (self.prepayment, self.curtailment, self.default) if curve is not None]
 
     @property
     def last_flow(self) -> int:
@@ -214,6 +238,8 @@ class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     not at all.
     recoup: at_liquidation takes the interest advanced out of the recovery, as far as it goes, and adds it to the loss.
     A defaulted balance amortises where principal is advanced and stays as it is elsewhere.
+    after_curtailment: recast has payments fall in proportion to what is left, so that the loan ends when it would have;
+    level has them stay, so that it ends sooner.
     """
 
     prepayment_base: Literal["gross", "net_of_defaults", "opening_net_of_defaults"] = "gross"
@@ -226,6 +252,7 @@ class Conventions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     advance_share: float = 1.0
     advance_months: int | None = None
     recoup: Literal["none", "at_liquidation"] = "none"
+    after_curtailment: Literal["recast", "level"] = "recast"
 
     def problems(self, path: str) -> list[Problem]:
         """Every value out of range, with its path below `path`."""

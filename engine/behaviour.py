@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from engine import _core
 from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
 from engine.composed_curves import Timing
+from engine.curtailments import check_curtailments, curtailment_rule
 from engine.curves import Curve, Rates, Vector, When
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
@@ -118,7 +119,7 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
         check_arrears(segments, loans)
     every = [each for row in segments.sets for each in row]
     longest_lag = max((each.last_flow for each in every), default=0)
-    curves: list[Curve] = [curve for each in every for curve in (each.prepayment, each.default) if curve is not None]
+    curves: list[Curve] = [curve for each in every for curve in each.curves]
     by_age = any("age" in curve.reads for curve in curves)
     tables = tables_of(request, conventions, loans, longest_lag, curves)
     rules = np.zeros((len(segments.sets), len(segments.sets[0])), dtype=_core.RULES)
@@ -129,7 +130,8 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
             defaulted = segments.states[k] >= DEFAULTED
             under = since_default(conventions, segments.states[k] - DEFAULTED) if defaulted else conventions
             first = rule_of(each, under, tables) + loss_rule(each, under, tables, insured)
-            rules[s, k] = (*first, each.residual_share, defaulted)
+            rules[s, k] = (*first, each.residual_share, defaulted, *curtailment_rule(each, conventions, tables))
+    check_curtailments(loans, segments, conventions)
     timed(request, loans, segments, tables, rules, contract_sums)
     pattern = patterns_of(loans, tables, every, conventions, curves)
     return Behaviour(

@@ -93,7 +93,8 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     numbers: the columns of NUMBERS, blanks replaced. index, schedule, steps, penalty: positions in the names, -1 for
     none.
     direction, interest: positions in ROUNDING_DIRECTIONS and HOLIDAY_INTEREST, -1 for the default. limit: the highest
-    balance, infinite without one. stepped: the loans that are walked forward. index_paths: where the tape
+    balance, infinite without one. stepped: the loans that are walked forward. curtailed: those that keep their payment
+    when they pay down more than is due. index_paths: where the tape
     names each index first.
     """
 
@@ -112,6 +113,7 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     rate_schedules: tuple[RateSchedule, ...]
     penalties: tuple[list[Penalty], ...] | None = None
     assets: Assets | None = None
+    curtailed: Mask | None = None
     payments: Payments | None = None
     calendars: PaymentCalendars | None = None
 
@@ -170,6 +172,17 @@ def contracts_of(
     if not check.problems:
         contradictions(check, loans, terms)
     return terms
+
+
+def plain_terms(n: int) -> Contracts:
+    """The contracts of n loans without any term beyond the plain ones."""
+    none = repeated(np.int32(-1), n)
+    blank = repeated(np.int8(-1), n)
+    return Contracts(
+        numbers={name: repeated(np.float64(known.blank), n) for name, known in NUMBERS.items()}, index=none,
+        schedule=none, steps=none, penalty=none, direction=blank, interest=blank, limit=repeated(np.float64(INF), n),
+        stepped=np.zeros(n, dtype=bool), indices=(), index_paths=(), schedules=(), rate_schedules=(),
+    )  # fmt: skip
 
 
 def highest_balance(check: Checks, multiple: Floats, original: Floats) -> Floats:

@@ -64,6 +64,7 @@ FIELDS: tuple[Field, ...] = (
     Field("other_income", "flow", "currency", "Income beside interest: interchange, fees, gains on residuals."),
     Field("shortfall", "flow", "currency", "Part of loss that is no default: dilution, residuals below their value."),
     Field("prepayment_penalty", "flow", "currency", "Penalties paid on prepayments, beside the principal prepaid."),
+    Field("curtailment", "flow", "currency", "Part of prepayment that pays loans down and does not end them."),
 )
 
 FIELD_NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)

@@ -50,6 +50,8 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
         assert plan.walks is not None
         assert plan.rates is not None
         floating = (terms.index[part] >= 0).astype(np.int32)
+        if plan.curtailments is not None:
+            floating |= plan.curtailments.loans[part]
         calendar = plan.walks.calendar[part].astype(np.int32)
         near = [loans.term[part], plan.walks.phase[part], terms.schedule[part], calendar]
         laid.append(in_lanes(plan, loans, part, np.flatnonzero(stepped), near, floating, plain.count))
@@ -58,7 +60,7 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
             rows, plan.rates.values, np.array(plan.rates.set_of_scenario), plan.rates.past, plan.walks.shares,
             plan.walks.month, plan.walks.op, plan.walks.value,
             assets_placed(loans, terms, part, laid[1].order, laid[1].place, laid[1].count), plan.walks.drawn,
-            plan.walks.payments_begin, plan.walks.years_due,
+            plan.walks.payments_begin, plan.walks.years_due, *placed_curtailments(plan),
         )  # fmt: skip
     loan_at = np.full(sum(each.count for each in laid) if plan.level == "loan" else 0, -1, dtype=np.int64)
     if plan.level == "loan":
@@ -74,6 +76,14 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
         places = [(each.order, each.place + offset) for each, offset in zip(laid, (0, plain.count), strict=False)]
         penalties = plan.penalties.placed(part, places, sum(each.count for each in laid))
     return Chunk(vectors, extras, walked, np.concatenate([each.runs for each in laid]), loan_at, penalties)
+
+
+def placed_curtailments(plan: Plan) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the curtailments of each set of rates begin by set of assumptions, and their strides."""
+    if plan.curtailments is None:
+        none = np.zeros((1, 0), dtype=np.int64)
+        return none, none
+    return plan.curtailments.at, plan.curtailments.stride
 
 
 def in_lanes(

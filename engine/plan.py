@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.behaviour import Behaviour
+from engine.curtailments import Curtailments
 from engine.errors import AssumptionError, Problem
 from engine.fields import DEFAULT_FIELDS, FIELD_INDEX, FIELD_NAMES
 from engine.penalty_tables import PenaltyTables
@@ -72,3 +73,4 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     walks: Walks | None = None
     rates: RateTables | None = None
     penalties: PenaltyTables | None = None
+    curtailments: Curtailments | None = None

@@ -16,6 +16,7 @@ from engine.assumptions import Assumptions, Conventions, Scenario
 from engine.behaviour import behaviour_of, no_behaviour
 from engine.cashflows import Cashflows
 from engine.chunks import Progress, run
+from engine.curtailments import curtailments_of, with_payments_kept
 from engine.errors import AssumptionError, Problem, TapeError
 from engine.fields import FIELD_INDEX
 from engine.index_rates import rates_of
@@ -50,15 +51,18 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     behaviour = behaviour_of(
         request, loans, lambda inside, months: scheduled(request, loans.taken(np.flatnonzero(inside)), months, threads)
     )
+    loans = with_payments_kept(loans, behaviour.rules, behaviour.members)
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
     months = max(longest, 1)
     groups = loans.groups + (("",) if len(loans) and loans.group.min() < 0 else ())
     rows = {"pool": 1, "group": len(groups), "loan": len(loans)}[request.level]
     periods = longest if request.periods is None else request.periods
+    rates = None if loans.contracts is None else rates_of(request, loans.contracts, months)
+    curtailments, rates = curtailments_of(loans, behaviour.rules, rates)
     plan = Plan(
         selection=selection, behaviour=behaviour, level=request.level, months=months, periods=min(periods, months),
         groups=groups, rows=rows, walks=None if loans.contracts is None else walks_of(loans, loans.contracts),
-        rates=None if loans.contracts is None else rates_of(request, loans.contracts, months),
+        rates=rates, curtailments=curtailments,
         penalties=penalties_of(loans, months) if selection.needed[FIELD_INDEX["prepayment_penalty"]] else None,
     )  # fmt: skip
     out = run(plan, loans, threads, progress)

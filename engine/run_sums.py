@@ -61,7 +61,8 @@ class RunSums:
         self.place: dict[bytes, int] = {}
         self.keys = np.zeros((0, 6), dtype=np.int64)
         kinds = 1 + self.with_rate + self.with_fee + len(self.pairs)
-        self.flows_at = kinds if plan.walks is not None and plan.walks.assets else -1
+        has_flows = plan.walks is not None and (plan.walks.assets or plan.curtailments is not None)
+        self.flows_at = kinds if has_flows else -1
         kinds += _core.FLOW_KINDS if self.flows_at >= 0 else 0
         self.penalties_at = -1 if plan.penalties is None else kinds
         kinds += 0 if plan.penalties is None else _core.PENALTY_KINDS
@@ -78,7 +79,7 @@ class RunSums:
             chunk.vectors, chunk.walked, chunk.penalties, chunk.runs,
             np.array([severity for severity, _ in self.pairs]),
             np.array([lag for _, lag in self.pairs], dtype=np.int64), self.with_rate, self.with_fee, self.flows_at >= 0,
-            self.prepays_opening, self.plan.months, rows,
+            self.prepays_opening, self.plan.behaviour.rates, self.plan.months, rows,
         )  # fmt: skip
         return chunk.runs[:, [*KEY, MONTHS]], rows
 

@@ -96,7 +96,8 @@ def in_state(each: Assumptions, state: int) -> Assumptions:
     if sum(each.stages[:gone]) > 0:
         stages = [share / sum(stages) for share in stages]
     return msgspec.structs.replace(
-        each, prepayment=None, default=Vector(unit="mdr", values=[1.0], beyond="zero"), delinquency=None, burnout=None,
+        each, prepayment=None, curtailment=None, default=Vector(unit="mdr", values=[1.0], beyond="zero"),
+        delinquency=None, burnout=None,
         recovery_lag=0, recovery_stages=stages,
     )  # fmt: skip
 

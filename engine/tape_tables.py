@@ -1,4 +1,4 @@
-"""What the loans of a tape name (schedules, rate schedules, cashflows, calendars), as the metadata of a Parquet file.
+"""What the loans of a tape name (schedules, cashflows, calendars, penalties ..), as the metadata of a Parquet file.
 
 A file's columns hold the names alone; without the tables behind them the loans could not be projected. They stand in
 the file's key-value metadata under KEY, as the JSON that a request has.
@@ -13,6 +13,7 @@ from engine.assets import CashflowTable
 from engine.dates import Calendar
 from engine.errors import Problem, TapeError, TapeFileError
 from engine.loans import RateSchedule, Schedule
+from engine.penalties import Penalty
 from engine.tape import Tape
 
 KEY = b"credit_cashflow_engine.tables"
@@ -27,6 +28,7 @@ class Tables(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     rate_schedules: dict[str, RateSchedule] | None = None
     cashflows: dict[str, CashflowTable] | None = None
     calendars: dict[str, Calendar] | None = None
+    penalties: dict[str, list[Penalty]] | None = None
 
     def of(self, tape: Tape) -> Tape:
         """The tape with these tables."""

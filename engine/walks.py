@@ -67,6 +67,7 @@ def walks_of(loans: "LoanArrays", terms: Contracts) -> Walks:
     every, start = numbers["reset_frequency"], numbers["first_reset"]
     phase = np.where(terms.index >= 0, 1200 * np.minimum(every, 12) + np.maximum(start, 0) % every, 0)
     calendars = terms.calendars
+    kept |= False if terms.curtailed is None else terms.curtailed
     uneven = np.False_ if calendars is None else (calendars.calendar >= 0) & ~calendars.steady
     return Walks(
         month=month, op=op, value=value, program=program, shares=shares, drawn=drawn, schedule=schedule,

@@ -40,7 +40,8 @@ cdef enum:
     BALANCE, INTEREST, SCHEDULED_PRINCIPAL, PREPAYMENT, DEFAULT, RECOVERY, LOSS, SERVICING_FEE, NET_INTEREST
     PRINCIPAL, CASHFLOW, FORECLOSURE, EXPECTED_INTEREST, LOST_INTEREST, EXPECTED_PRINCIPAL, ADVANCED_INTEREST
     ADVANCED_PRINCIPAL, LIQUIDATION, MORTGAGE_INSURANCE, RECOUPED_ADVANCES, DELINQUENT_30
-    DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, DRAW, OTHER_INCOME, SHORTFALL, PREPAYMENT_PENALTY, N_FIELDS
+    DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, DRAW, OTHER_INCOME, SHORTFALL, PREPAYMENT_PENALTY
+    CURTAILMENT, N_FIELDS
 
 LANES_A_VECTOR = LANES
 VECTOR_ROWS = 7
@@ -50,7 +51,7 @@ FIELD_ORDER = (
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest",
     "expected_principal", "advanced_interest", "advanced_principal", "liquidation",
     "mortgage_insurance", "recouped_advances", "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
-    "draw", "other_income", "shortfall", "prepayment_penalty",
+    "draw", "other_income", "shortfall", "prepayment_penalty", "curtailment",
 )
 
 cdef enum:
@@ -105,6 +106,10 @@ cdef packed struct Rules:
     # The share of leases' residuals that is realised; whether the loans were in default at the cut-off.
     double residual_share
     int defaulted
+    # Curtailments (the place of their curve in the rates), and whether the payment is recast after them.
+    int recasts
+    long curtailment_at
+    long curtailment_stride
 
 RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prepayment_at", "i8"),
                   ("default_at", "i8"), ("prepayment_stride", "i8"), ("default_stride", "i8"),
@@ -114,7 +119,8 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prep
                   ("stages_at", "i8"),
                   ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"),
                   ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8"),
-                  ("residual_share", "f8"), ("defaulted", "i4")])
+                  ("residual_share", "f8"), ("defaulted", "i4"), ("recasts", "i4"), ("curtailment_at", "i8"),
+                  ("curtailment_stride", "i8")])
 
 include "prepare.pxi"
 include "walked.pxi"
@@ -166,7 +172,7 @@ cdef struct Work:
 
 
 cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil:
-    cdef long n = months + 2, parts = 4 + 6 + 2 + N_FIELDS + (2 * LANES if lanes else 0) + FLOWS * (LANES if lanes else 1)
+    cdef long n = months + 2, parts = 4 + 7 + 2 + N_FIELDS + (2 * LANES if lanes else 0) + FLOWS * (LANES if lanes else 1)
     cdef double *p
     w.memory = <double *>calloc(parts * n + LANES * RING * (max_lag + 1), sizeof(double))
     if w.memory == NULL:
@@ -175,8 +181,9 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     w.balance, w.interest, w.fees, w.capped = p, p + n, p + 2 * n, p + 3 * n
     w.b.alive, w.b.default, w.b.foreclosure = p + 4 * n, p + 5 * n, p + 6 * n
     w.b.kept, w.b.prepaid, w.b.paying = p + 7 * n, p + 8 * n, p + 9 * n
-    w.scratch = p + 10 * n
-    w.rows = p + 12 * n
+    w.b.curtailed = p + 10 * n
+    w.scratch = p + 11 * n
+    w.rows = p + 13 * n
     w.lanes = w.rows + N_FIELDS * n
     w.dues = w.lanes + LANES * n
     w.flows = w.lanes + (2 * LANES * n if lanes else 0)
@@ -238,7 +245,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
     memset(&tables, 0, sizeof(Tables))
     if walked is not None:
         tables = walked.tables()
-        with_flows = tables.run.asset != NULL
+        with_flows = tables.run.asset != NULL or tables.curtails
     if not allocate(&w, months, max_lag, False):
         raise MemoryError("no room for a projection's working arrays")
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
@@ -257,8 +264,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
             group = runs[r, RUN_OUT]
             m = runs[r, RUN_MONTHS]
             for g in range(sets):
-                if g > 0:
-                    source.stepped.index = tables.index + g * tables.set_size
+                in_set(&source, &tables, &runs[r, 0], &rates[0], g)
                 memset(w.balance, 0, 4 * n * sizeof(double))
                 memset(w.flows, 0, FLOWS * n * sizeof(double))
                 sums(&source, m, 0, 0, w.balance, w.interest if with_rate else NULL,
@@ -320,7 +326,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     memset(&tables, 0, sizeof(Tables))
     if walked is not None:
         tables = walked.tables()
-        with_flows = tables.run.asset != NULL
+        with_flows = tables.run.asset != NULL or tables.curtails
     if not allocate(&w, months, max_lag, True):
         raise MemoryError("no room for a projection's working arrays")
     if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
@@ -335,8 +341,10 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
             row[f] = w.rows + f * n if needed[f] else NULL
         for s in range(rule.shape[0]):
             for r in range(runs.shape[0]):
-                if point(&source, loans, &tables, &runs[r, 0]) > 1:
-                    source.stepped.index = tables.index + tables.set_of[s] * tables.set_size
+                point(&source, loans, &tables, &runs[r, 0])
+                if source.forward:
+                    in_set(&source, &tables, &runs[r, 0], &rates[0],
+                           tables.set_of[s] if runs[r, RUN_WALK] % WALKS == WALK_ON_INDEX else 0)
                 k = runs[r, RUN_SET]
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS]

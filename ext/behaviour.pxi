@@ -1,13 +1,15 @@
 """What the loans of a run share: surviving, defaulting and prepaid shares by month. Part of _core.pyx."""
 
 cdef struct Behaviour:
-    # each [0 .. months]: surviving, defaulting, in foreclosure, paying as scheduled, prepaid, paying interest
+    # each [0 .. months]: surviving, defaulting, in foreclosure, paying as scheduled, prepaid, paying interest, paid down
+    # beyond the schedule (of rules that recast)
     double *alive
     double *default
     double *foreclosure
     double *kept
     double *prepaid
     double *paying
+    double *curtailed
     # what each month is to loans that do not pay in every one: bits of PAYS, LOCKED, UNDRAWN; NULL for other loans
     const double *months
     double *late  # (payments missed, months + 2), of loans with roll rates (ext/delinquent.pxi)
@@ -45,6 +47,7 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
     cdef int month
     cdef const double *prepay = rates + rules.prepayment_at + age * rules.prepayment_stride
     cdef const double *fail = rates + rules.default_at + age * rules.default_stride
+    cdef const double *curtail = rates + rules.curtailment_at + age * rules.curtailment_stride
     cdef bint burns = rules.burnout_floor < 1
     b.months = rates + walk // WALKS if walk >= WALKS else NULL
     if rules.late:
@@ -83,6 +86,9 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
         if rules.after:
             b.kept[t] += alive * m
             b.paying[t] += alive * m
+        if rules.recasts:
+            b.curtailed[t] = 0 if b.months != NULL and <int>b.months[t] & LOCKED else left * curtail[t]
+            left = left - b.curtailed[t]
         alive = left
         b.alive[t] = alive
     held(rules, rates + rules.remaining_at, b.default, b.foreclosure, begin if begin > 1 else 0, months)

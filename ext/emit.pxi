@@ -36,6 +36,7 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
         emit_late(rules, c, b, months, scratch, scratch + months + 1, row)
     else:
         emit_paths(rules, c, b, months, scratch, scratch + months + 1, row)
+    emit_curtailment(rules, c, b, months, row)
     emit_assets(rules, c, b, months, row)
     if rules.defaulted:
         emit_defaulted(rules, c, months, row)
@@ -120,6 +121,38 @@ cdef simd_void emit_paths(const Rules *rules, Contract c, Behaviour b, long mont
     for t in range(DELINQUENT_30, DELINQUENT_120 + 1):
         if row[t] != NULL:
             memset(row[t], 0, months * sizeof(double))
+
+
+cdef void emit_curtailment(const Rules *rules, Contract c, Behaviour b, long months, double **row) noexcept nogil:
+    """OUT what is paid down beyond the schedule, after the month's principal, by those who neither default nor prepay.
+
+    Where the payment is recast a share of the loan goes, as if prepaid; where it is kept the contract's balances fall by
+    sums of their own (stepped.h), which a(t - 1) - a(t) shows as scheduled and those who prepay do not leave behind.
+    """
+    cdef long t
+    cdef const double *down = c.flows + FLOW_CURTAILED * c.stride if c.flows != NULL else NULL
+    if row[CURTAILMENT] != NULL:
+        memset(row[CURTAILMENT], 0, months * sizeof(double))
+    if rules.recasts:
+        for t in range(1, months + 1):
+            if row[CURTAILMENT] != NULL:
+                row[CURTAILMENT][t - 1] = c.balance[t] * b.curtailed[t]
+            if row[PREPAYMENT] != NULL:
+                row[PREPAYMENT][t - 1] += c.balance[t] * b.curtailed[t]
+    if down == NULL:
+        return
+    for t in range(1, months + 1):
+        if down[t] == 0:
+            continue
+        if row[CURTAILMENT] != NULL:
+            row[CURTAILMENT][t - 1] += down[t] * b.alive[t]
+        if row[PREPAYMENT] != NULL:
+            row[PREPAYMENT][t - 1] += down[t] * (
+                b.alive[t] + (b.prepaid[t] if rules.prepayment_base != OPENING_NET else 0))
+        if row[SCHEDULED_PRINCIPAL] != NULL:
+            row[SCHEDULED_PRINCIPAL][t - 1] = repaid(c.balance[t - 1], c.balance[t] + down[t]) * b.kept[t]
+        if row[EXPECTED_PRINCIPAL] != NULL:
+            row[EXPECTED_PRINCIPAL][t - 1] = repaid(c.balance[t - 1], c.balance[t] + down[t]) * b.alive[t - 1]
 
 
 cdef simd_void emit_liquidation(const Rules *rules, Contract c, Behaviour b, long months,

@@ -56,8 +56,10 @@ enum {
     ASSET_DISCOUNT, ASSET_DILUTION, ASSET_RESIDUAL, ASSET_ROWS
 };
 enum { REVOLVES_NOT, OPEN, REPAYING };
-/* What such assets add to the sums, by month: money drawn, other income, principal that falls short, and residuals due. */
-enum { FLOW_DRAW, FLOW_INCOME, FLOW_SHORTFALL, FLOW_RESIDUAL, FLOWS };
+/* What such assets add to the sums, by month: money drawn, other income, principal that falls short, and residuals due;
+ * and of loans whose borrowers pay down more than is due and keep their payment, what they pay down. */
+enum { FLOW_DRAW, FLOW_INCOME, FLOW_SHORTFALL, FLOW_RESIDUAL, FLOW_CURTAILED, FLOWS };
+#define LOCKED_MONTH 2 /* LOCKED of behaviour.pxi */
 
 typedef struct {
     /* IN rows of STEPPED_ROWS, each of `vectors` x LANES doubles, `stride` apart */
@@ -77,6 +79,9 @@ typedef struct {
     const int *payments_begin;
     long calendar_width;
     const double *years_due;
+    /* the share of what is left that is paid down beyond the schedule, by month from 0, or NULL; and what each month is to
+     * the run (behaviour.pxi), NULL where all are alike */
+    const double *curtail, *month;
 } stepped_run;
 
 typedef struct {
@@ -318,6 +323,15 @@ INLINE vec asset_month(const stepped_run *run, const walk *w, long first, long i
     return next;
 }
 
+/* What is left after month t's curtailment; OUT flow[FLOW_CURTAILED]. The payment stays, so the loan ends sooner. */
+INLINE vec curtailed(const stepped_run *run, vec next, long t, vec *flow) {
+    const int locked = run->month && ((int)run->month[t] & LOCKED_MONTH);
+    const double share = locked || !run->curtail ? 0 : run->curtail[t];
+    next = at_least(next, (vec){0});
+    flow[FLOW_CURTAILED] = share * next;
+    return next - flow[FLOW_CURTAILED];
+}
+
 /* Balances after month t of the lanes with a calendar, and OUT the interest due; the others as in `next`. What ends a loan
  * is paid with the last payment of its month. */
 INLINE vec on_calendar(const stepped_run *run, const walk *w, long first, long i, vec next, vec *accrued, long t) {
@@ -358,8 +372,8 @@ INLINE vec on_calendar(const stepped_run *run, const walk *w, long first, long i
  * and the interest of a single vector lane by lane, rows `stride` apart, or NULL. flows: FLOWS rows of what assets add,
  * `stride` apart, or NULL; with lanes, FLOWS rows for each. ring: STEPPED x (lag + 1) vectors. */
 INLINE void stepped_block(const stepped_run *run, long first, long vectors, long months, int with_limit,
-                          int with_schedule, int with_calendar, int with_asset, int with_loss, double severity,
-                          long lag, double *balance,
+                          int with_schedule, int with_calendar, int with_asset, int with_curtail, int with_loss,
+                          double severity, long lag, double *balance,
                           double *interest, double *fees, double *capped, double *ring, double *lanes, double *dues,
                           double *flows, long stride) {
     walk state, *w = &state;
@@ -378,7 +392,7 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
     if (lanes)
         for (int j = 0; j < LANES; j++) lanes[j * stride] = w->a[0][j];
     for (long t = 1; t <= months; t++) {
-        vec sum_rate = {0}, sum_loss = {0}, flow[FLOWS], sum_flow[FLOWS] = {{0}};
+        vec sum_rate = {0}, sum_loss = {0}, flow[FLOWS] = {{0}}, sum_flow[FLOWS] = {{0}};
         sum = sum_fee = (vec){0};
         const double s = (double)(t - 1);
         if (due <= s) {
@@ -410,10 +424,10 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
             }
             if (with_calendar) next = on_calendar(run, w, first, i, next, &accrued, t);
             if (with_schedule) next = on_schedule(run, w, first, i, next, t);
-            if (with_asset) {
-                next = asset_month(run, w, first, i, s, t, next, &accrued, flow);
+            if (with_asset) next = asset_month(run, w, first, i, s, t, next, &accrued, flow);
+            if (with_curtail) next = curtailed(run, next, t, flow);
+            if (with_asset || with_curtail)
                 for (int f = 0; f < FLOWS; f++) sum_flow[f] += flow[f];
-            }
             w->a[i] = (vec)((mask)next & (next > 0.0));
             sum_rate += accrued;
             sum += w->a[i];
@@ -422,11 +436,11 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
                 for (int j = 0; j < LANES; j++) {
                     lanes[j * stride + t] = w->a[i][j];
                     dues[j * stride + t - 1] = accrued[j];
-                    if (with_asset && flows)
+                    if ((with_asset || with_curtail) && flows)
                         for (int f = 0; f < FLOWS; f++) flows[(j * FLOWS + f) * stride + t] = flow[f][j];
                 }
         }
-        if (with_asset && flows && !lanes)
+        if ((with_asset || with_curtail) && flows && !lanes)
             for (int f = 0; f < FLOWS; f++) flows[f * stride + t] += fold(&sum_flow[f]);
         balance[t] += fold(&sum);
         if (interest) interest[t - 1] += fold(&sum_rate);
@@ -470,26 +484,29 @@ INLINE int needs_calendar(const stepped_run *run, long first, long vectors) {
 SIMD static void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
                               double *interest, double *fees, double *capped, double *ring, double *flows,
                               long stride) {
-    const int asset = run->asset != NULL;
+    const int asset = run->asset != NULL, curtail = run->curtail != NULL;
     for (long first = 0; first < run->vectors; first += STEPPED) {
         long left = run->vectors - first, width = left < STEPPED ? left : STEPPED;
         const int rare = needs_limit(run, first, width) || needs_schedule(run, first, width) ||
                          needs_asset(run, first, width);
         const int dated = needs_calendar(run, first, width);
         if (capped)
-            stepped_block(run, first, width, months, 1, 1, 1, asset, 1, severity, lag, balance, interest, fees, capped,
-                          ring, NULL, NULL, flows, stride);
-        else if (rare)
-            stepped_block(run, first, width, months, 1, 1, 1, asset, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+            stepped_block(run, first, width, months, 1, 1, 1, asset, curtail, 1, severity, lag, balance, interest, fees,
+                          capped, ring, NULL, NULL, flows, stride);
+        else if (rare || (curtail && dated))
+            stepped_block(run, first, width, months, 1, 1, 1, asset, curtail, 0, 0, 0, balance, interest, fees, NULL,
+                          NULL, NULL, NULL, flows, stride);
+        else if (curtail)
+            stepped_block(run, first, width, months, 0, 0, 0, 0, 1, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
                           NULL, flows, stride);
         else if (dated)
-            stepped_block(run, first, width, months, 0, 0, 1, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+            stepped_block(run, first, width, months, 0, 0, 1, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
                           NULL, NULL, 0);
         else if (width == STEPPED)
-            stepped_block(run, first, STEPPED, months, 0, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+            stepped_block(run, first, STEPPED, months, 0, 0, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
                           NULL, NULL, 0);
         else
-            stepped_block(run, first, width, months, 0, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
+            stepped_block(run, first, width, months, 0, 0, 0, 0, 0, 0, 0, 0, balance, interest, fees, NULL, NULL, NULL,
                           NULL, NULL, 0);
     }
 }
@@ -498,7 +515,7 @@ SIMD static void stepped_sums(const stepped_run *run, long months, double severi
  * flows: [LANES][FLOWS][stride], zeroed by the caller, or NULL. */
 SIMD static void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues,
                                double *flows, long stride, double *scratch) {
-    stepped_block(run, vector, 1, months, 1, 1, 1, run->asset != NULL, 0, 0, 0, scratch, NULL, NULL, NULL, NULL, lanes,
+    stepped_block(run, vector, 1, months, 1, 1, 1, run->asset != NULL, run->curtail != NULL, 0, 0, 0, scratch, NULL, NULL, NULL, NULL, lanes,
                   dues, flows, stride);
 }
 #endif

@@ -13,7 +13,7 @@ cdef enum:
 
 def contract_rows(const double[:, ::1] loans, Walked walked, Penalties penalties, const long[:, ::1] runs,
                   const double[::1] severity, const long[::1] lag, bint with_rate, bint with_fee, bint with_flows,
-                  bint opening, long months,
+                  bint opening, const double[::1] rates, long months,
                   double[:, :, :, ::1] out):
     """Fills OUT `out` (runs, sets, kinds, months + 2): each run's sums from month 0 to its last flow, zero after.
 
@@ -46,8 +46,7 @@ def contract_rows(const double[:, ::1] loans, Walked walked, Penalties penalties
             sets = point(&source, loans, &tables, &runs[r, 0])
             m = runs[r, RUN_MONTHS]
             for g in range(sets):
-                if g > 0:
-                    source.stepped.index = tables.index + g * tables.set_size
+                in_set(&source, &tables, &runs[r, 0], &rates[0], g)
                 row = &out[r, g, 0, 0]
                 sums(&source, m, 0, 0, row, row + n if with_rate else NULL,
                      row + (1 + with_rate) * n if with_fee else NULL, NULL, NULL,

@@ -17,6 +17,8 @@ cdef extern from "stepped.h" nogil:
         const int *payments_begin
         long calendar_width
         const double *years_due
+        const double *curtail
+        const double *month
     void stepped_sums(const stepped_run *run, long months, double severity, long lag, double *balance,
                       double *interest, double *fees, double *capped, double *ring, double *flows,
                       long stride) noexcept
@@ -29,6 +31,7 @@ cdef extern from "stepped.h" nogil:
     enum: FLOW_INCOME
     enum: FLOW_SHORTFALL
     enum: FLOW_RESIDUAL
+    enum: FLOW_CURTAILED
     enum: FLOWS
     enum: STEPPED
 
@@ -81,6 +84,11 @@ cdef struct Tables:
     long sets
     long set_size
     const long *set_of
+    # where in the rates the curtailments of each set begin for each set of assumptions (0 for none), and their strides
+    bint curtails
+    long assumed
+    const long *curtail_at
+    const long *curtail_stride
 
 
 cdef class Walked:
@@ -89,7 +97,8 @@ cdef class Walked:
     rows: float64 (rows, lanes). asset: float64 (rows, lanes) of what is no term loan, or (rows, 0). payments_begin: int32
     (calendars, months + 1), years_due: float64, by payment. index: float64 (sets, indices, months), `past` of them
     before the cut-off. set_of:
-    int64 (scenarios,), the set of each.
+    int64 (scenarios,), the set of each. curtail_at, curtail_stride: int64 (sets, sets of assumptions) or (sets, 0), where
+    loans keep their payment when they pay down more.
     """
     cdef const double[:, ::1] rows
     cdef const double[:, :, ::1] index
@@ -103,13 +112,16 @@ cdef class Walked:
     cdef const double[::1] drawn
     cdef const int[:, ::1] payments_begin
     cdef const double[::1] years_due
+    cdef const long[:, ::1] curtail_at
+    cdef const long[:, ::1] curtail_stride
 
     def __init__(self, rows, index, set_of, past, shares, month, op, value, asset, drawn, payments_begin,
-                 years_due):
+                 years_due, curtail_at, curtail_stride):
         self.rows, self.index, self.set_of, self.past = rows, index, set_of, past
         self.shares, self.month, self.op, self.value = shares, month, op, value
         self.asset, self.drawn = asset, drawn
         self.payments_begin, self.years_due = payments_begin, years_due
+        self.curtail_at, self.curtail_stride = curtail_at, curtail_stride
 
     cdef Tables tables(self):
         cdef Tables out
@@ -128,6 +140,11 @@ cdef class Walked:
         out.run.payments_begin = &self.payments_begin[0, 0]
         out.run.calendar_width = self.payments_begin.shape[1]
         out.run.years_due = &self.years_due[0]
+        out.run.curtail = out.run.month = NULL
+        out.assumed = self.curtail_at.shape[1]
+        out.curtails = out.assumed > 0
+        out.curtail_at = &self.curtail_at[0, 0] if out.curtails else NULL
+        out.curtail_stride = &self.curtail_stride[0, 0] if out.curtails else NULL
         out.index = &self.index[0, 0, 0]
         out.sets = self.index.shape[0]
         out.set_size = self.index.shape[1] * self.index.shape[2]
@@ -148,6 +165,21 @@ cdef long point(Source *source, const double[:, ::1] loans, const Tables *tables
     source.stepped.vectors = row[RUN_VECTORS]
     source.stepped.index = tables.index
     return tables.sets if row[RUN_WALK] % WALKS == WALK_ON_INDEX else 1
+
+
+cdef void in_set(Source *source, const Tables *tables, const long *row, const double *rates, long g) noexcept nogil:
+    """Has OUT source, the run that `row` describes, read the index values and curtailments of set g. rates: of all curves."""
+    cdef long at
+    if not source.forward:
+        return
+    source.stepped.index = tables.index + g * tables.set_size
+    if not tables.curtails:
+        return
+    at = tables.curtail_at[g * tables.assumed + row[RUN_SET]]
+    source.stepped.curtail = NULL
+    if at > 0:
+        source.stepped.curtail = rates + at + row[RUN_AGE] * tables.curtail_stride[g * tables.assumed + row[RUN_SET]]
+    source.stepped.month = rates + row[RUN_WALK] // WALKS if row[RUN_WALK] >= WALKS else NULL
 
 
 cdef void lanes_of(const Source *source, long vector, long months, double *lanes, double *dues, double *flows, long stride,

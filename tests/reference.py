@@ -19,7 +19,7 @@ FIELDS = [
     "net_interest", "principal", "cashflow", "foreclosure", "expected_interest", "lost_interest", "expected_principal",
     "advanced_interest", "advanced_principal", "liquidation", "mortgage_insurance", "recouped_advances",
     "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
-    "draw", "other_income", "shortfall", "prepayment_penalty",
+    "draw", "other_income", "shortfall", "prepayment_penalty", "curtailment",
 ]  # fmt: skip
 
 
@@ -389,6 +389,7 @@ def project_loan(
             "recouped_advances": liquidated["recouped_advances"],
             **dict.fromkeys(ASSETS, 0.0),  # term loans have none
             "prepayment_penalty": 0.0,  # tests/reference_penalties.py has them
+            "curtailment": 0.0,  # tests/reference_curtailments.py has them
             "draw": loan.balance if i == start else 0.0,
             **dict.fromkeys(DELINQUENT, 0.0),  # tests/reference_late.py has those of loans that fall behind
         }

@@ -28,15 +28,18 @@ CASES: dict[str, dict[str, Any]] = {
         "severity": {"type": "property", "liquidation_cost": 0.1, "home_price_growth": [-0.1, 0.0]},
     },
     "number": {"default": {"type": "mdr", "rate": 0.05}, "severity": 0.4},
+    "curtailed": {"curtailment": NESTED, "prepayment": {"type": "cpr", "rate": 0.1}},
     "late": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_rest_and_graphql_answer_as_the_engine(client: Client, bearer: dict[str, str], name: str) -> None:
+@pytest.mark.parametrize("after", ["recast", "level"])
+def test_rest_and_graphql_answer_as_the_engine(client: Client, bearer: dict[str, str], name: str, after: str) -> None:
     body = {
         "tape": {"loans": [LOAN]}, "assumptions": CASES[name], "cutoff_date": "2024-10-31",
-        "fields": ["cashflow", "default", "loss"], "conventions": {"final_defaults": "continue"},
+        "fields": ["cashflow", "default", "loss"],
+        "conventions": {"final_defaults": "continue", "after_curtailment": after},
     }  # fmt: skip
     flows = engine.project(msgspec.convert(body, engine.ProjectionRequest))
     expected = {field: flows[field].tolist() for field in flows.fields}

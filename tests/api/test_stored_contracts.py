@@ -20,7 +20,16 @@ from tests.api.test_stored import ASSUMPTIONS, bearer_of, finished, upload
 
 Client = TestClient[Litestar]
 CUTOFF = "2024-01-31"
-FIELDS = ["interest", "scheduled_principal", "prepayment", "default", "loss", "recovery", "balance"]
+FIELDS = [
+    "interest",
+    "scheduled_principal",
+    "prepayment",
+    "default",
+    "loss",
+    "recovery",
+    "balance",
+    "prepayment_penalty",
+]
 PLAIN = {"type": "loan", "balance": 1000.0, "annual_rate": 0.06, "remaining_term": 24}
 DATED = {
     **PLAIN, "payment_frequency": "quarterly", "next_payment_date": "2024-03-31", "paid_to_date": "2024-01-15",
@@ -32,6 +41,7 @@ TABLES: dict[str, Any] = {
     "rate_schedules": {"up": {"steps": [{"month": 6, "annual_rate": 0.07}, {"month": 12, "annual_rate": 0.08}]}},
     "cashflows": {"table": {"balances": [100.0, 70.0, 20.0, 0.0], "interest": [1.0, 0.7, 0.2]}},
     "calendars": {"mine": {"holidays": ["2024-04-02", "2024-07-01"], "weekend": ["Fri", "Sat"], "market": "TARGET"}},
+    "penalties": {"5-4": [{"type": "lockout", "months": 3}, {"type": "step_down", "rates": [0.05, 0.04]}]},
 }
 LOANS: list[dict[str, Any]] = [
     PLAIN,
@@ -41,6 +51,7 @@ LOANS: list[dict[str, Any]] = [
     {**PLAIN, "origination_date": "2024-04-15"},
     {**PLAIN, "amortization": "schedule", "schedule": "half"},
     {**PLAIN, "rate_schedule": "up"},
+    {**PLAIN, "penalty": "5-4"},
     {"type": "cashflow", "balance": 500.0, "cashflows": "table"},
 ]
 TAPE = {"loans": LOANS, **TABLES}

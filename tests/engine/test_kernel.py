@@ -348,6 +348,8 @@ def test_every_field_is_a_column_and_an_attribute(name: str) -> None:
     if name == "prepayment_penalty":
         owing = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120, penalty="p")
         tape = engine.Tape.from_loans([owing], penalties={"p": [engine.PercentagePenalty(rate=0.01)]})
+    if name == "curtailment":
+        assumed = engine.Assumptions(curtailment=engine.Smm(rate=0.01))
     flows = engine.project(request(tape, assumed, fields=[name], conventions=recouping))
     assert flows[name].dtype == np.float64
     assert flows[name] is getattr(flows, name)
