@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import InvalidInput, Problem
-from engine.named_holidays import named_holidays
+from engine.named_holidays import country_codes, market_codes, named_holidays
 
 Days = NDArray[np.datetime64]
 Integers = NDArray[np.int64]
@@ -54,6 +54,21 @@ class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 WEEKENDS_ONLY = Calendar()
+
+
+def named_calendar(code: str | None, holidays: tuple[datetime.date, ...] = ()) -> Calendar:
+    """The calendar of a market (NYSE) or a country (US, DE-BY), of weekends alone without a code, with holidays beside.
+
+    Raises InvalidInput for a code of neither.
+    """
+    if code is None:
+        return Calendar(holidays=holidays)
+    if code in market_codes():
+        return Calendar(market=code, holidays=holidays)
+    if code.partition("-")[0] in country_codes():
+        return Calendar(country=code, holidays=holidays)
+    message = f"is {code!r}; expected the code of a market (NYSE) or country (US, DE-BY)"
+    raise InvalidInput([Problem("calendar", message)])
 
 
 def one_of(path: str, value: object, allowed: Iterable[str]) -> None:

@@ -12,9 +12,18 @@ from numpy.typing import NDArray
 
 from engine.asset_terms import LOAN
 from engine.checks import Checks, Where
-from engine.dates import BUSINESS_DAY_CONVENTIONS, DAYS_APART, FREQUENCIES, MONTHS_APART, WEEKENDS_ONLY, Calendar, Days
+from engine.dates import (
+    BUSINESS_DAY_CONVENTIONS,
+    DAYS_APART,
+    FREQUENCIES,
+    MONTHS_APART,
+    WEEKENDS_ONLY,
+    Calendar,
+    Days,
+    named_calendar,
+)
 from engine.day_count import DAY_COUNTS
-from engine.errors import MAX_PROBLEMS
+from engine.errors import MAX_PROBLEMS, InvalidInput
 from engine.loans import FINAL_STUBS, MONTH_ENDS, STATUSES
 
 if TYPE_CHECKING:
@@ -146,15 +155,9 @@ def calendars_of(
     if known is None:
         return (WEEKENDS_ONLY,)
     for k, name in enumerate(names):
-        from engine.named_holidays import country_codes, market_codes
-
-        if name in known:
-            found.append(known[name])
-        elif name in market_codes():
-            found.append(Calendar(market=name))
-        elif name.partition("-")[0] in country_codes():
-            found.append(Calendar(country=name))
-        else:
+        try:
+            found.append(known[name] if name in known else named_calendar(name))
+        except InvalidInput:
             i = None if which.strides == (0,) else int(np.argmax(which == k))
             message = "expected a name in tape.calendars, or the code of a market (NYSE) or country (US, DE-BY)"
             check.report("calendar", i, f"is {name!r}; {message}")

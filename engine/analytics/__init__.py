@@ -15,7 +15,7 @@ from engine.analytics.losses import (
     investor_loss,
     overcollateralization,
 )
-from engine.analytics.measure import Measure, Settlement
+from engine.analytics.measure import Measure
 from engine.analytics.reprojection import (
     BreakevenTarget,
     EffectiveRisk,
@@ -50,6 +50,7 @@ from engine.analytics.risk import (
     wal,
 )
 from engine.analytics.roots import NoSolution, find_root
+from engine.analytics.settlement import Settlement
 from engine.analytics.speeds import (
     ImpliedSpeed,
     amortized_factor,

@@ -9,8 +9,9 @@ import numpy as np
 from engine import credit_loss
 from engine.analytics import losses, speeds, timing, yields
 from engine.analytics.figures import Figure, Grid, PerVector, Series
-from engine.analytics.measure import DayCount, Inputs, Measure, MeasureValue
+from engine.analytics.measure import Inputs, Measure, MeasureValue
 from engine.analytics.roots import Floats, plain
+from engine.analytics.settlement import DayCount
 from engine.analytics.speeds import ImpliedSpeed
 from engine.analytics.yields import Compounding
 from engine.errors import InvalidInput, Problem

@@ -25,7 +25,7 @@ from engine.analytics.cash_measures import (
 )
 from engine.analytics.discount_curve import DiscountCurve
 from engine.analytics.figures import PerVector, Vectors
-from engine.analytics.measure import Inputs, Settlement, projected_inputs
+from engine.analytics.measure import Inputs, projected_inputs
 from engine.analytics.pool_measures import (
     AccruedInterest,
     CeclLoss,
@@ -39,6 +39,7 @@ from engine.analytics.pool_measures import (
     WarmAllowance,
 )
 from engine.analytics.roots import NoSolution, floats
+from engine.analytics.settlement import Settlement
 from engine.errors import InvalidInput, Problem
 from engine.fields import FIELD_INDEX, FIELD_NAMES, FIELDS
 from engine.projection import project

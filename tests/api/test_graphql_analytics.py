@@ -179,3 +179,19 @@ def test_faults_of_the_arguments_beside_carry_their_paths(ask: Asker) -> None:
         "errors"
     ]
     assert [fault["path"] for fault in error["extensions"]["errors"]] == ["curve.times"]
+
+
+def test_payment_dates_off_holidays(ask: Asker, client: Client, bearer: Headers) -> None:
+    # 31 March 2024 is Easter Sunday and the Monday a holiday of TARGET: 62 days from 31 January to 2 April.
+    settlement = {
+        "date": "2024-01-31", "first_payment_date": "2024-03-31", "business_day": "following", "calendar": "TARGET",
+        "day_count": "ACT/360", "payments_per_year": 1,
+    }  # fmt: skip
+    given = {"columns": {"cashflow": [100.0]}}
+    query = """query ($c: GivenCashflowsInput!, $s: SettlementInput!) {
+        analytics(cashflows: $c, settlement: $s) { price(annual_yield: 0.05, compounding: continuous) { dirty } } }"""
+    found = ask(query, c=given, s=settlement)["data"]["analytics"]["price"]["dirty"]
+    assert found == pytest.approx(100 * np.exp(-0.05 * 62 / 360), rel=1e-12)
+    measures = [{"type": "price", "annual_yield": 0.05, "compounding": "continuous"}]
+    body = {"cashflows": given, "settlement": settlement, "measures": measures}
+    assert client.post("/v1/analytics", json=body, headers=bearer).json()["measures"][0]["dirty"] == found
