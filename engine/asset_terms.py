@@ -110,7 +110,8 @@ def assets_of(check: Checks, tables: dict[str, CashflowTable] | None, unread: bo
     if given is None or (isinstance(given, str) and given == "loan"):
         check.check_lengths(ASSET_COLUMNS)
         for name in ASSET_COLUMNS:
-            misplaced(check, name, np.zeros(check.n, dtype=np.int8))
+            if check.columns[name] is not None:
+                misplaced(check, name, np.zeros(check.n, dtype=np.int8))
         return None
     kind = check.choice("type", TYPES)
     kind = np.where(kind < 0, LOAN, kind).astype(np.int8)

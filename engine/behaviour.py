@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 import numpy as np
@@ -24,6 +25,8 @@ PREPAYMENT_BASES = ("gross", "net_of_defaults", "opening_net_of_defaults")
 ADVANCING = ("none", "interest", "principal_and_interest")
 # Rates in all tables: a gigabyte. Only curves by both age and period make tables of loan ages x months.
 MAX_RATES = 2**27
+# Curves of more bytes are not remembered between requests.
+LONGEST_KEY = 4096
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +70,7 @@ class Tables:
             return 0, 0
         key = msgspec.msgpack.encode(curve)
         if key not in self.known:
-            rows, stride = self.rows(curve)
+            rows, stride = self.rows(curve, key)
             self.known[key] = self.put(rows), stride
         return self.known[key]
 
@@ -93,21 +96,39 @@ class Tables:
         """The rates that begin at a place."""
         return self.parts[self.begins.index(begin)]
 
-    def rows(self, curve: Curve) -> tuple[Rates, int]:
-        """The curve's table, entry 0 of each row unused, and its stride."""
-        period = np.arange(0, self.months + 1, dtype=np.int64)
-        if curve.reads == {"age"}:
-            period = np.arange(0, self.months + self.oldest + 1, dtype=np.int64)
-        age = period
+    def rows(self, curve: Curve, key: bytes) -> tuple[Rates, int]:
+        """The curve's table, entry 0 of each row unused, and its stride. key: the curve as MessagePack."""
         by_both = "age" in curve.reads and len(curve.reads) > 1
-        if by_both:
-            age = np.arange(self.oldest + 1, dtype=np.int64)[:, None] + period
-        calendar = None if self.cutoff_month is None else (self.cutoff_month - 1 + period) % 12 + 1
-        found = curve.rates(When(np.maximum(age, 1), np.maximum(period, 1), calendar))
-        if self.days is not None and curve.is_annual:
-            found[..., 1:] = 1 - np.power(1 - found[..., 1:], 12 * self.days[: self.months] / 365)
-        found = np.broadcast_to(found, age.shape)
-        return found, len(period) if by_both else int(curve.reads == {"age"})
+        if self.days is None and not by_both and len(key) <= LONGEST_KEY:
+            return remembered(key, type(curve), self.months, self.oldest, self.cutoff_month)
+        return rows_of(curve, self.months, self.oldest, self.days, self.cutoff_month)
+
+
+def rows_of(
+    curve: Curve, months: int, oldest: int, days: NDArray[np.int64] | None, cutoff_month: int | None
+) -> tuple[Rates, int]:
+    """A curve's table as Tables.rows; days: of each period, by which annual rates are turned into those of it."""
+    period = np.arange(0, months + 1, dtype=np.int64)
+    if curve.reads == {"age"}:
+        period = np.arange(0, months + oldest + 1, dtype=np.int64)
+    age = period
+    by_both = "age" in curve.reads and len(curve.reads) > 1
+    if by_both:
+        age = np.arange(oldest + 1, dtype=np.int64)[:, None] + period
+    calendar = None if cutoff_month is None else (cutoff_month - 1 + period) % 12 + 1
+    found = curve.rates(When(np.maximum(age, 1), np.maximum(period, 1), calendar))
+    if days is not None and curve.is_annual:
+        found[..., 1:] = 1 - np.power(1 - found[..., 1:], 12 * days[:months] / 365)
+    found = np.broadcast_to(found, age.shape)
+    return found, len(period) if by_both else int(curve.reads == {"age"})
+
+
+@lru_cache(maxsize=256)
+def remembered(key: bytes, kind: type[Curve], months: int, oldest: int, cutoff_month: int | None) -> tuple[Rates, int]:
+    """The table of a curve that is one row, for reading only: requests come with the same few curves over and over."""
+    rows, stride = rows_of(msgspec.msgpack.decode(key, type=kind), months, oldest, None, cutoff_month)
+    rows.flags.writeable = False
+    return rows, stride
 
 
 def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: ContractSums) -> Behaviour:

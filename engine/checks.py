@@ -1,6 +1,7 @@
 """Checks that turn a tape's columns into arrays, and collect what is wrong with them."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,8 @@ RATE = "a decimal in [0, 1]"
 MAX_BALANCE = 1e15
 INF = float("inf")
 NAN = float("nan")
+# Lists up to this length are looked at value by value first: a request of one loan would notice NumPy's overhead.
+FEW = 16
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 Where = Callable[[str, int | None], str]
@@ -41,6 +44,19 @@ def repeated(value: Any, n: int) -> NDArray[Any]:
     return array
 
 
+@lru_cache(maxsize=1024)
+def blanks(kind: type[np.generic], value: float, n: int) -> NDArray[Any]:
+    """One value of a kind of NumPy for n loans, as `repeated`; the same few come in every request."""
+    return repeated(kind(value), n)
+
+
+def few(value: Any, n: int, low: float, high: float, kinds: tuple[type, ...]) -> bool:
+    """Whether a column is a short list of n numbers of these types, all in [low, high]: nothing is wrong with it."""
+    if type(value) is not list or len(value) != n or not 0 < n <= FEW:
+        return False
+    return all(type(each) in kinds and low <= each <= high for each in value)
+
+
 class Checks:
     """Converts columns of n loans and collects what is wrong with them, by the path that `where` gives."""
 
@@ -56,7 +72,9 @@ class Checks:
         """The column as float64 in [low, high]; `blank` stands for a missing optional value (None: refused)."""
         value = self.columns[name]
         if value is None and blank is not None:
-            return repeated(np.float64(blank), self.n)
+            return blanks(np.float64, blank, self.n)
+        if few(value, self.n, low, high, (float, int)):
+            return np.array(value, dtype=np.float64)
         try:
             if np.asarray(value).dtype.kind not in "iufO":
                 raise TypeError
@@ -96,6 +114,10 @@ class Checks:
         """The column as int32 months in [low, high]."""
         allowed = f"whole months in [{low}, {high}]"
         value = self.columns[name]
+        if value is None and blank is not None:
+            return blanks(np.int32, blank, self.n)
+        if few(value, self.n, low, high, (int,)):
+            return np.array(value, dtype=np.int32)
         integers = isinstance(value, np.ndarray) and value.dtype.kind in "iu" and value.size > 0
         if integers and value.min() >= low and value.max() <= high:
             return self.sized(name, value.astype(np.int32, copy=False))
@@ -144,6 +166,8 @@ class Checks:
             if value not in codes:
                 self.report("amortization", None, f"is {value!r}; expected {allowed}")
             return repeated(np.int8(codes.get(value, 0)), self.n)
+        if type(value) is list and len(value) == self.n <= FEW and all(each in codes for each in value):
+            return np.array([codes[each] for each in value], dtype=np.int8)
         kinds, index = np.unique(np.asarray(value, dtype=object).astype(str), return_inverse=True)
         for kind in kinds:
             if kind not in codes:
@@ -158,7 +182,7 @@ class Checks:
         if value is None or isinstance(value, str):
             if value and value not in allowed:
                 self.report(name, None, f"is {value!r}; expected one of {', '.join(allowed)}")
-            return repeated(np.int8(allowed.index(value) if value in allowed else -1), self.n)
+            return blanks(np.int8, allowed.index(value) if value in allowed else -1, self.n)
         codes: dict[Any, int] = {text: i for i, text in enumerate(allowed)} | {None: -1, "": -1}
         unknown = [i for i, text in enumerate(value) if text == text and text not in codes][:MAX_PROBLEMS]
         for i in unknown:
@@ -169,7 +193,7 @@ class Checks:
         """Indices into the sorted names of a text column, -1 where it is blank; and the names."""
         value = self.columns[name]
         if value is None or isinstance(value, str):
-            return repeated(np.int32(0 if value else -1), self.n), (value,) if value else ()
+            return blanks(np.int32, 0 if value else -1, self.n), (value,) if value else ()
         texts = np.array(["" if text is None or text != text else str(text) for text in value], dtype=object)
         names = sorted(set(texts.tolist()) - {""})
         index = {text: i for i, text in enumerate(names)}

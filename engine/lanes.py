@@ -54,6 +54,7 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
             floating |= plan.curtailments.loans[part]
         calendar = plan.walks.calendar[part].astype(np.int32)
         near = [loans.term[part], plan.walks.phase[part], terms.schedule[part], calendar]
+        near = [key for key in near if (key != key[0]).any()]
         laid.append(in_lanes(plan, loans, part, np.flatnonzero(stepped), near, floating, plain.count))
         rows = placed(rows_of(loans, terms, plan.walks, part), laid[1].order, laid[1].place, laid[1].count)
         walked = _core.Walked(
@@ -108,6 +109,10 @@ def in_lanes(
     walk = zero if floating is None else floating + 1
     if behaviour.pattern is not None:
         walk = walk + _core.WALKS_A_PATTERN * behaviour.pattern[part]
+    if len(group) == 1 and some is None:
+        only = [members[0], age[0], stop_term[0], row[0], term[0] + behaviour.longest_lag, walk[0]]
+        runs = np.array([[0, 1, *only, offset]], dtype=np.int64)
+        return Lanes(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), _core.LANES_A_VECTOR, runs)
     keys = [key for key in (stop_term, age, members, row, walk) if key.strides != (0,)]
     order = sort_by([*near, *keys], np.arange(len(group)) if some is None else some)
     if not len(order):

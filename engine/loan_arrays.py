@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.asset_terms import assets_of, lowered
-from engine.checks import MAX_BALANCE, RATE, Checks, Where, is_stated, repeated
+from engine.checks import MAX_BALANCE, NAN, RATE, Checks, Where, is_stated, repeated
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_TERM, STATUSES
@@ -63,15 +63,15 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
     """
     check = Checks(columns, n, where)
     assets = assets_of(check, None if shared is None else shared.cashflows, unread=shared is None)
-    blank = None if assets is None else float("nan")
+    blank = None if assets is None else NAN
     money = f"currency units in [0, {MAX_BALANCE:g}]"
     balance = check.number("balance", 0, MAX_BALANCE, money, blank)
     rate = check.number("annual_rate", 0, 1, RATE, None if assets is None else 0.0)
     fee = check.number("servicing_fee", 0, 1, RATE)
-    payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", float("nan"))
-    property_value = check.number("property_value", 0, MAX_BALANCE, money, float("nan"))
+    payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", NAN)
+    property_value = check.number("property_value", 0, MAX_BALANCE, money, NAN)
     mortgage_insurance = check.number("mortgage_insurance", 0, 1, RATE)
-    original_balance = check.number("original_balance", 0, MAX_BALANCE, money, float("nan"))
+    original_balance = check.number("original_balance", 0, MAX_BALANCE, money, NAN)
     term = check.whole("remaining_term", 1, MAX_TERM, None if assets is None else 1)
     original = check.whole("original_term", 1, MAX_TERM, blank=1)
     age = check.whole("age", 0, MAX_TERM, blank=0)

@@ -1,6 +1,7 @@
 """A request resolved: the fields to compute, the behaviour, and what else the chunks of a tape share."""
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Literal
 
 import msgspec
@@ -40,7 +41,12 @@ class Selection(msgspec.Struct, frozen=True):
 
 def select(fields: Iterable[str] | None) -> Selection:
     """The selection of `fields`, each once, in the order given. Raises AssumptionError for names that are no field."""
-    names = tuple(dict.fromkeys(DEFAULT_FIELDS if fields is None else fields))
+    return selection_of(tuple(dict.fromkeys(DEFAULT_FIELDS if fields is None else fields)))
+
+
+@lru_cache(maxsize=256)
+def selection_of(names: tuple[str, ...]) -> Selection:
+    """The selection of distinct names, whose arrays are for reading only. Raises AssumptionError as `select`."""
     allowed = ", ".join(FIELD_NAMES)
     problems = [
         Problem(f"fields[{i}]", f"is {name!r}; expected one of {allowed}")
@@ -57,6 +63,7 @@ def select(fields: Iterable[str] | None) -> Selection:
         slot[FIELD_INDEX[name]] = i
         for part in (name, *MADE_OF.get(name, ())):
             needed[FIELD_INDEX[part]] = 1
+    needed.flags.writeable = slot.flags.writeable = False
     return Selection(names, needed, slot)
 
 

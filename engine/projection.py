@@ -47,7 +47,7 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     check_periods(request.periods)
     if threads is not None and threads < 1:
         raise AssumptionError([Problem("threads", f"is {threads}; expected 1 or more, or none for every processor")])
-    threads = threads or os.cpu_count() or 1
+    threads = threads or processors()
     behaviour = behaviour_of(
         request, loans, lambda inside, months: scheduled(request, loans.taken(np.flatnonzero(inside)), months, threads)
     )
@@ -82,6 +82,12 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         opening_balance=drawn_at_cutoff(loans),
         periods=periods,
     )
+
+
+@functools.cache
+def processors() -> int:
+    """How many processors there are; asking the system takes as long as projecting a loan."""
+    return os.cpu_count() or 1
 
 
 def scheduled(

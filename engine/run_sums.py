@@ -110,6 +110,10 @@ class RunSums:
         scenarios, runs = self.plan.behaviour.scenarios, len(self.keys)
         if not runs:
             return []
+        if runs == 1 and scenarios < FEW_SCENARIOS:
+            self.order = np.zeros(1, dtype=np.int64)
+            row = int(self.keys[0, 3])
+            return [Task(slice(0, scenarios), slice(0, 1), row, row + 1)]
         if scenarios >= FEW_SCENARIOS:
             # Runs that behave alike for most of their months side by side: the core computes those months once.
             self.order = np.lexsort(self.keys[:, [4, 3, 2, 1, 0]].T)

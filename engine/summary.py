@@ -30,20 +30,20 @@ def summarize(cashflows: Cashflows) -> Summary | dict[str, Summary]:
 
 
 def summary_of(one: Cashflows) -> Summary:
-    pool = {
-        name: column if column.ndim == 1 else column.sum(axis=tuple(range(column.ndim - 1)))
-        for name, column in one.columns.items()
-    }
-    totals = {
-        field.name: float(pool[field.name].sum()) for field in FIELDS if field.kind == "flow" and field.name in pool
-    }
-    paid = pool.get("principal")
-    wal = None
-    if paid is not None and paid.sum() > 0:
-        wal = float(np.dot(paid, one.period) / paid.sum() / 12)
-    last = max((int(np.flatnonzero(column)[-1]) + 1 for column in pool.values() if column.any()), default=0)
-    balance = pool.get("balance")
-    peak = None if balance is None else float(balance.max(initial=0.0))
+    names = one.fields
+    table = np.array(
+        [
+            column if column.ndim == 1 else column.sum(axis=tuple(range(column.ndim - 1)))
+            for column in one.columns.values()
+        ]
+    )
+    totals = dict(zip(names, table.sum(axis=1).tolist(), strict=True))
+    paid = table[names.index("principal")] if totals.get("principal", 0) > 0 else None
+    some = np.flatnonzero((table != 0).any(axis=0))
     return Summary(
-        opening_balance=one.opening_balance, totals=totals, wal_years=wal, final_period=last, peak_balance=peak
+        opening_balance=one.opening_balance,
+        totals={field.name: totals[field.name] for field in FIELDS if field.kind == "flow" and field.name in totals},
+        wal_years=None if paid is None else float(np.dot(paid, one.period) / totals["principal"] / 12),
+        final_period=int(some[-1]) + 1 if len(some) else 0,
+        peak_balance=float(table[names.index("balance")].max(initial=0.0)) if "balance" in names else None,
     )

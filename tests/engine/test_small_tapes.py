@@ -1,0 +1,98 @@
+"""Tapes of a few loans take short cuts; they tell the same, and refuse the same, as the long way."""
+
+import numpy as np
+import pytest
+
+import engine
+from engine import behaviour, checks
+from engine.summary import summary_of
+
+ASSUMED = engine.Assumptions(
+    prepayment=engine.Psa(speed=1.5), default=engine.Cdr(rate=0.01), severity=0.35, recovery_lag=12
+)
+
+
+def projected(loans: list[engine.Loan], **more: object) -> engine.Cashflows:
+    tape = engine.Tape.from_loans(loans)
+    return engine.project(engine.ProjectionRequest(tape=tape, assumptions=ASSUMED, **more))  # type: ignore[arg-type]
+
+
+def test_one_loan_is_to_the_bit_the_first_of_a_pool_of_it_and_another_of_nothing() -> None:
+    loan = engine.Loan(balance=250_000.0, annual_rate=0.065, remaining_term=360, age=7, servicing_fee=0.0025)
+    nothing = engine.Loan(balance=0.0, annual_rate=0.065, remaining_term=360, age=7, servicing_fee=0.0025)
+    alone, pair = projected([loan]), projected([loan, nothing])
+    for name in alone.fields:
+        assert alone[name].tobytes() == pair[name].tobytes(), name
+
+
+@pytest.mark.parametrize("few", [0, checks.FEW])
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("balance", -1.0, "is -1; expected currency units in"),
+        ("annual_rate", 6.5, r"is 6.5; expected a decimal in \[0, 1\] \(6.5% is 0.065\)"),
+        ("annual_rate", float("nan"), "is nan; expected a decimal"),
+        ("remaining_term", 0, "is 0; expected whole months"),
+        ("age", 1.5, "is 1.5; expected whole months"),
+        ("age", True, "is not a number"),
+        ("payment", "much", "is not a number"),
+        ("amortization", "level", "is 'level'; expected one of"),
+        ("interest_only_term", 400, "expected 360 months at most"),
+    ],
+)
+def test_what_is_wrong_with_a_loan_is_told_alike_by_either_way(
+    monkeypatch: pytest.MonkeyPatch, few: int, name: str, value: object, message: str
+) -> None:
+    monkeypatch.setattr(checks, "FEW", few)
+    loan = engine.Loan(**{"balance": 1e5, "annual_rate": 0.06, "remaining_term": 360, name: value})
+    with pytest.raises(engine.TapeError, match=message) as told:
+        engine.Tape.from_loans([loan]).arrays()
+    assert [problem.path for problem in told.value.problems] == [f"tape.loans[0].{name}"]
+
+
+def test_short_lists_become_the_arrays_that_long_ones_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    loans = [
+        engine.Loan(
+            balance=1e5 * k, annual_rate=0.01 * k, remaining_term=100 + k, age=k if k % 2 else None,
+            amortization="linear" if k == 3 else "level_pay", group="a" if k == 1 else None,
+        )
+        for k in range(1, 6)
+    ]  # fmt: skip
+    short = engine.Tape.from_loans(loans).arrays()
+    monkeypatch.setattr(checks, "FEW", 0)
+    long = engine.Tape.from_loans(loans).arrays()
+    for name in short.__struct_fields__:
+        one, other = getattr(short, name), getattr(long, name)
+        if isinstance(one, np.ndarray):
+            assert one.dtype == other.dtype, name
+            np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+def test_a_curve_that_was_read_before_gives_what_it_gave_and_cannot_be_written_to() -> None:
+    loan = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=60, age=3)
+    behaviour.remembered.cache_clear()
+    first = projected([loan])
+    before = behaviour.remembered.cache_info()
+    again = projected([loan])
+    after = behaviour.remembered.cache_info()
+    assert (after.hits - before.hits, after.misses - before.misses) == (2, 0)
+    assert all(first[name].tobytes() == again[name].tobytes() for name in first.fields)
+    projected([engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=61, age=3)])
+    assert behaviour.remembered.cache_info().misses == after.misses + 2
+    key = behaviour.msgspec.msgpack.encode(ASSUMED.prepayment)
+    rows, _ = behaviour.remembered(key, engine.Psa, 72, 3, None)
+    assert not rows.flags.writeable
+
+
+def test_the_summary_is_of_the_columns() -> None:
+    loan = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=60, age=3)
+    flows = projected([loan], periods=100)
+    told = summary_of(flows)
+    assert told.totals == {
+        name: float(flows[name].sum()) for name in flows.fields if name not in ("balance", "foreclosure")
+    }
+    assert told.peak_balance == flows.balance.max()
+    assert told.final_period == 60
+    assert told.wal_years == float(np.dot(flows.principal, np.arange(1, 101)) / flows.principal.sum() / 12)
+    few = summary_of(projected([loan], fields=["interest"], periods=10))
+    assert (few.wal_years, few.peak_balance, few.final_period) == (None, None, 10)
