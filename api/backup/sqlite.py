@@ -1,16 +1,22 @@
 """Copies of the SQLite default, taken and put back through SQLite's online backup interface.
 
 A copy is of one moment while the service goes on writing. It passes through a file in a folder of its own, since the
-interface writes pages in any order. A restore is copied into the live file by the same interface, which is one
-transaction: a killed restore is rolled back by whoever opens the file next, and the connections of a running service
-see the restored contents.
+interface writes pages in any order.
+
+A restore is copied into the live file by the same interface, in one transaction: a killed one is rolled back by whoever
+opens the file next, and the connections of a running service see the restored contents. The file is not replaced under
+its name, since a service that has it open would go on writing to the one that is gone, whose log lies beside the name.
+What the live file held is copied while that transaction keeps writers out, and gets its name when it is on disk: so
+every write that a service was told is done is in one of the two.
 """
 
 import fcntl
 import hashlib
 import os
+import shutil
 import sqlite3
 import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
@@ -21,10 +27,12 @@ from api.backup.contents import digest_of
 from api.backup.errors import BackupBusy, BackupError, ContentsDiffer, Unusable
 from api.backup.manifest import Contents, Manifest, TableMark, moment
 from api.backup.postgres import Dump, Restored
+from api.storage.folder import sync_folder
 
 PIECE = 1024 * 1024
 PAGES = 1024
 BUSY_SECONDS = 60
+BESIDE = ("-wal", "-shm", "-journal")
 
 
 class SqliteDatabase:
@@ -66,8 +74,8 @@ class LockedSqlite:
         """A copy of the database and what it holds, of one moment."""
         if not self.path.is_file():
             raise BackupError(f"there is no database at {str(self.path)!r}")
-        with tempfile.TemporaryDirectory(prefix="cashflow-backup-", dir=self.path.parent) as folder:
-            copy = Path(folder) / "copy.db"
+        with self.folder("backup") as folder:
+            copy = folder / "copy.db"
             with translated(), closing(opened(self.path)) as live, closing(opened(copy)) as target:
                 live.backup(target, pages=PAGES)
                 # In the mode of the live file the copy would need files beside it.
@@ -84,12 +92,22 @@ class LockedSqlite:
     @contextmanager
     def scratch(self, word: str) -> Iterator[Restored]:
         """The path of a scratch database, removed with the block."""
-        with tempfile.TemporaryDirectory(prefix=f"cashflow-{word}-", dir=self.path.parent) as folder:
-            yield Restored(str(Path(folder) / "scratch.db"))
+        with self.folder(word) as folder:
+            yield Restored(str(folder / "scratch.db"))
+
+    @contextmanager
+    def folder(self, word: str) -> Iterator[Path]:
+        """A folder beside the database, removed with the block. What a killed process left of the kind goes first."""
+        prefix = f"{self.path.name}.tmp-{word}-"
+        for left in self.path.parent.glob(f"{prefix}*"):
+            shutil.rmtree(left)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=self.path.parent) as folder:
+            yield Path(folder)
 
     def fill(self, restored: Restored, chunks: Iterable[bytes], manifest: Manifest, contents: Contents) -> None:
         """Writes the archived file."""
-        with Path(restored.name).open("wb") as out:
+        handle = os.open(restored.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with translated(), os.fdopen(handle, "wb") as out:
             for chunk in chunks:
                 out.write(chunk)
 
@@ -120,15 +138,43 @@ class LockedSqlite:
 
     def swap(self, restored: Restored) -> str | None:
         """The copy of what the live file held, now that the restored contents are in it; none if there was no file."""
-        former = None
+        scratch = Path(restored.name)
         with translated():
             if self.path.exists():
-                former = self.free_name()
-                with closing(opened(self.path)) as live, closing(opened(Path(former))) as kept:
-                    live.backup(kept, pages=PAGES)
-            with closing(opened(Path(restored.name))) as scratch, closing(opened(self.path)) as live:
-                scratch.backup(live)
-        return former
+                return self.overwritten(scratch)
+            # The log of a file that is gone would be taken for the new one's.
+            for tail in BESIDE:
+                Path(f"{self.path}{tail}").unlink(missing_ok=True)
+            renamed(scratch, self.path)
+        return None
+
+    def overwritten(self, scratch: Path) -> str:
+        """The copy of what the live file held, now that the scratch file was copied into it in one transaction."""
+        former, partial = Path(self.free_name()), scratch.with_name("former.db")
+        end = time.monotonic() + BUSY_SECONDS
+
+        def keep(status: int, left: int, pages: int) -> None:
+            """Called after each page: from the first one on nobody else can write, and readers see what was there."""
+            if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                if time.monotonic() > end:
+                    raise BackupError(f"{str(self.path)!r} was written to for {BUSY_SECONDS} seconds on end")
+            elif not former.exists():
+                with closing(opened(self.path)) as reader, closing(opened(partial)) as copy:
+                    reader.backup(copy)
+                    copy.execute("PRAGMA journal_mode = DELETE")
+                renamed(partial, former)
+
+        with closing(opened(scratch)) as source, closing(opened(self.path)) as live:
+            # Readers and the copy go on only beside a log; the service works with one too.
+            live.execute("PRAGMA journal_mode = WAL")
+            live.execute("PRAGMA synchronous = FULL")
+            fit(source, live)
+            try:
+                source.backup(live, pages=1, progress=keep)
+            except BaseException:
+                former.unlink(missing_ok=True)
+                raise
+        return str(former)
 
     def free_name(self) -> str:
         """A path that nothing is at, such as cashflow.db.before_20261125010203."""
@@ -147,11 +193,33 @@ class LockedSqlite:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Raises BackupError for what SQLite raises."""
+    """Raises BackupError for what SQLite and the file system raise."""
     try:
         yield
     except sqlite3.Error as error:
         raise BackupError(f"SQLite refuses: {error}") from error
+    except OSError as error:
+        raise BackupError(f"the file system refuses: {error}") from error
+
+
+def renamed(path: Path, target: Path) -> None:
+    """Gives a file that no connection has open another name, under which it is whole whenever it is seen."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(path, target)
+    sync_folder(target.parent)
+
+
+def fit(source: sqlite3.Connection, live: sqlite3.Connection) -> None:
+    """Makes a scratch database one that can be copied page by page into the live one."""
+    (size,) = live.execute("PRAGMA page_size").fetchone()
+    if source.execute("PRAGMA page_size").fetchone() != (size,):
+        source.execute(f"PRAGMA page_size = {size}")
+        source.execute("VACUUM")
+    if source.execute("PRAGMA page_count").fetchone() == (1,):
+        # The first page must not be the last one, with which the transaction ends: a free page comes after it.
+        source.execute("CREATE TABLE cashflow_page (x)")
+        source.execute("DROP TABLE cashflow_page")
 
 
 def opened(path: Path) -> sqlite3.Connection:
