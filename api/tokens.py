@@ -36,6 +36,10 @@ class Caller(msgspec.Struct, frozen=True):
         """Whether the caller has a role, or one above it."""
         return ROLES.index(self.role) >= ROLES.index(role)
 
+    def lasts(self, settings: Settings) -> float:
+        """Seconds for which the token is still taken."""
+        return self.expires + settings.jwt_leeway - time.time()
+
 
 def unauthorized(detail: str, presented: bool = False) -> Refusal:
     error = ', error="invalid_token"' if presented else ""

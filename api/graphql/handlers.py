@@ -16,9 +16,11 @@ from litestar.response import Stream
 from strawberry.types.execution import PreExecutionError
 
 from api.errors import Refusal
+from api.graphql.refusals import graphql_error
 from api.graphql.root import schema
 from api.rate_limit import Meter
 from api.roles import requires
+from api.streams import EXPIRED, Expired, while_valid
 
 JSON = "application/json"
 EVENTS = "text/event-stream"
@@ -126,9 +128,22 @@ async def results_of(operation: Operation, context: dict[str, Any]) -> AsyncGene
         yield PreExecutionError(data=None, errors=[error])
 
 
+def event_of(content: dict[str, Any]) -> bytes:
+    return b"event: next\ndata: " + encoded(content) + b"\n\n"
+
+
 async def events(operation: Operation, context: dict[str, Any]) -> AsyncIterator[bytes]:
-    """The results of an operation as server-sent events, by the protocol graphql-sse, one connection an operation."""
-    async with aclosing(results_of(operation, context)) as results:
-        async for result in results:
-            yield b"event: next\ndata: " + encoded(content_of(result, context)[0]) + b"\n\n"
+    """The results of an operation as server-sent events, by the protocol graphql-sse, one connection an operation.
+
+    The last one says so where the token has expired.
+    """
+    try:
+        async with (
+            aclosing(results_of(operation, context)) as results,
+            aclosing(while_valid(results, context["caller"], context["settings"])) as told,
+        ):
+            async for result in told:
+                yield b": still there\n\n" if result is None else event_of(content_of(result, context)[0])
+    except Expired:
+        yield event_of({"errors": [graphql_error(Refusal(401, EXPIRED)).formatted]})
     yield b"event: complete\ndata:\n\n"

@@ -7,6 +7,7 @@ from api.errors import Refusal
 
 CODES = {
     400: "BAD_REQUEST",
+    401: "UNAUTHENTICATED",
     403: "FORBIDDEN",
     404: "NOT_FOUND",
     409: "CONFLICT",

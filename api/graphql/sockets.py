@@ -194,7 +194,7 @@ class Handler(BaseGraphQLTransportWSHandler[Any, Any]):
             if self.operations:
                 self.view.heard = now
             lasts = self.view.heard + IDLE_SECONDS - now
-            valid = lasts if caller is None else caller.expires + self.view.settings.jwt_leeway - time.time()
+            valid = lasts if caller is None else caller.lasts(self.view.settings)
             if valid <= 0:
                 await self.end(FORBIDDEN, "The token has expired")
                 return

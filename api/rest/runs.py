@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from datetime import UTC, datetime
 from typing import Any
 
@@ -32,10 +33,9 @@ from api.storage.results import as_cashflows, result_columns
 from api.storage.rows import Run, RunRequest
 from api.storage.runs import get_run, list_runs, request_of
 from api.stored import RequestedRun, RunView, requested_run, run_view
+from api.streams import EXPIRED, Expired, while_valid
 
 PATH = "/v1/runs"
-# How long a stream of events says nothing before a sign of life, so that proxies keep it open.
-QUIET_SECONDS = 15.0
 
 
 def etag_of(view: RunView) -> str:
@@ -127,7 +127,10 @@ async def get_run_cashflows(request: AnyRequest, run_id: FromPath[str]) -> Respo
 
 @get(f"{PATH}/{{run_id:str}}/events")
 async def get_run_events(request: AnyRequest, run_id: FromPath[str]) -> Stream:
-    """Server-sent events: the run at once and after each change, `event: end` when it has ended."""
+    """Server-sent events: the run at once and after each change, `event: end` when it has ended.
+
+    A stream ends with its token, which `event: expired` tells.
+    """
     await run_of(request, run_id)
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return Stream(events(request, run_id), media_type="text/event-stream", headers=headers)
@@ -135,23 +138,20 @@ async def get_run_events(request: AnyRequest, run_id: FromPath[str]) -> Stream:
 
 async def events(request: AnyRequest, run_id: str) -> AsyncIterator[bytes]:
     changes = aiter(request.app.state.jobs.progress(owner_of(request), run_id))
-    coming = asyncio.ensure_future(anext(changes, None))
+    valid = while_valid(changes, request.scope["auth"], request.app.state.settings)
     view: RunView | None = None
     try:
-        while True:
-            done, _ = await asyncio.wait({coming}, timeout=QUIET_SECONDS)
-            if not done:
-                yield b": still there\n\n"
-                continue
-            run = coming.result()
-            if run is None:
-                break
-            view = run_view(run)
-            number = etag_of(view).strip('"').encode()
-            yield b"event: progress\nid: " + number + b"\ndata: " + msgspec.json.encode(view) + b"\n\n"
-            coming = asyncio.ensure_future(anext(changes, None))
-    finally:
-        coming.cancel()
+        async with aclosing(valid) as told:
+            async for run in told:
+                if run is None:
+                    yield b": still there\n\n"
+                    continue
+                view = run_view(run)
+                number = etag_of(view).strip('"').encode()
+                yield b"event: progress\nid: " + number + b"\ndata: " + msgspec.json.encode(view) + b"\n\n"
+    except Expired:
+        yield b"event: expired\ndata: " + msgspec.json.encode({"detail": EXPIRED}) + b"\n\n"
+        return
     if view is not None:
         yield b"event: end\ndata: " + msgspec.json.encode({"id": view.id, "state": view.state}) + b"\n\n"
 
