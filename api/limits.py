@@ -97,6 +97,16 @@ def check(request: engine.ProjectionRequest, settings: Settings) -> int:
     return work
 
 
+def check_answer(cells: int, settings: Settings) -> None:
+    """Raises Refusal (413) for stored columns with more numbers than are sent at once."""
+    if cells > settings.max_result_cells:
+        raise Refusal(
+            413,
+            f"The columns have {cells:,} numbers; at most {settings.max_result_cells:,} are sent at once "
+            "(MAX_RESULT_CELLS). Ask for fewer fields or scenarios at a time.",
+        )
+
+
 def check_loan_months(work: int, settings: Settings) -> int:
     """The loan-months themselves. Raises Refusal (413) for too many."""
     if work > settings.max_loan_months:

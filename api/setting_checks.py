@@ -24,6 +24,8 @@ POSITIVE = (
     "max_body_bytes",
     "max_graphql_body_bytes",
     "max_upload_bytes",
+    "max_layout_bytes",
+    "max_tape_loans",
     "max_loan_months",
     "max_result_cells",
     "max_run_cells",

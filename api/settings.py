@@ -23,6 +23,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings; each field is read from the environment variable of its name in capitals, lists by commas.
 
     jwt_secret: at least 32 bytes; blank is allowed in development only, where one is made and kept in state_dir.
+    max_layout_bytes: of a file in a lender's layout, which is read whole. max_tape_loans: of a stored tape.
     max_loan_months: loans x months x scenarios of one request. max_result_cells: numbers in one answer below
     pool level. calculation_thread_pool_size: threads of one projection, none for one a CPU.
     graphql_introspection: none for on in development and off in production. web_concurrency: processes of the API.
@@ -63,6 +64,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 64 * 1024 * 1024
     max_graphql_body_bytes: int = 16 * 1024 * 1024
     max_upload_bytes: int = 2 * 1024 * 1024 * 1024
+    max_layout_bytes: int = 512 * 1024 * 1024
+    max_tape_loans: int = 20_000_000
     max_loan_months: int = 500_000_000
     max_result_cells: int = 20_000_000
     max_run_cells: int = 200_000_000

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 import engine
 from api.errors import Fault, Refusal, as_refusal, refuse
-from api.storage.errors import BadCursor, BadRequest, Conflict, DamagedTape, NotFound, StaleVersion
+from api.storage.errors import BadCursor, BadRequest, Conflict, DamagedTape, NotFound, StaleVersion, TooLarge
 from api.storage.outages import database_is_away, disk_is_full, store_is_away
 from api.storage.rows import Delivery, Run, RunError, RunRequest, RunState, StoredScenario, StoredTape, TapeProfile
 
@@ -158,6 +158,8 @@ def stored_refusal(error: Exception, part: Literal["api", "graphql"] = "api") ->
             return Refusal(422, str(error), [Fault(error.path, error.message)])
         case DBAPIError(orig=cause) if getattr(cause, "sqlstate", None) == NOT_STORABLE:
             return Refusal(422, "A text holds the character NUL, which is not stored.")
+        case TooLarge():
+            return Refusal(413, sentence(error))
         case DamagedTape():
             return Refusal(500, sentence(error))
     if database_is_away(error):

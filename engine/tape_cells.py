@@ -28,6 +28,7 @@ TIDIED = ("amortization", "type", "status", *CHOICES)
 # What a blank cell means in the columns that have a default; elsewhere a blank is NaN or None.
 BLANKS: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay", "type": "loan"}
 BLANK_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+MAX_TEXT = 1_000
 NO_CELLS = np.empty(0, dtype=np.intp)
 
 
@@ -60,12 +61,22 @@ def texts(ours: str, cells: Any) -> NDArray[np.object_]:
 
     if not pa.types.is_dictionary(cells.type):
         cells = pc.dictionary_encode(pc.utf8_trim_whitespace(cells.cast(pa.string())))
+    check_lengths(ours, cells.dictionary)
     stored = cells.dictionary.cast(pa.string()).to_pylist()
     words = np.array([None if word in BLANK_WORDS else word for word in stored] + [None], dtype=object)
     if ours in TIDIED:
         words = np.array([tidy(word, BLANKS.get(ours)) for word in words], dtype=object)
     indices: NDArray[np.int32] = cells.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
     return words[indices]
+
+
+def check_lengths(name: str, stored: Any) -> None:
+    """Raises TapeFileError for texts of codes that are longer than any cell: each may stand in a million rows."""
+    from pyarrow import compute as pc
+
+    longest = pc.max(pc.binary_length(stored)).as_py() or 0
+    if longest > MAX_TEXT:
+        raise TapeFileError(f"column '{name}' has a text of {longest:,} bytes; expected at most {MAX_TEXT:,}")
 
 
 def tidy(word: str | None, blank: str | None) -> str | None:
@@ -83,6 +94,8 @@ def numbers(ours: str, cells: Any, where: Where, needed: tuple[str, ...] = NEEDE
 
     divisor = rate_divisor(where.header) if ours in RATE_COLUMNS else 1.0
     kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
+    if pa.types.is_dictionary(cells.type) and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
+        check_lengths(where.header, cells.dictionary)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         cells = pc.utf8_trim_whitespace(cells.cast(pa.string()))
         values, unreadable = parsed(ours, cells, divisor)

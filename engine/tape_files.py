@@ -196,7 +196,7 @@ class OpenTape:
 
         if isinstance(self.file, pa.NativeFile):
             self.file.close()
-        if isinstance(error, pa.ArrowException | UnicodeDecodeError):
+        if isinstance(error, pa.ArrowException | UnicodeDecodeError | OSError):
             raise unreadable(self.name, error) from error
 
 
@@ -269,8 +269,12 @@ class ParquetTape(OpenTape):
     def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None) -> None:
         from pyarrow import parquet
 
-        self.parquet = parquet.ParquetFile(file, page_checksum_verification=True)
-        super().__init__(name, file, list(self.parquet.schema_arrow.names), mapping)
+        seen = parquet.ParquetFile(file)
+        super().__init__(name, file, list(seen.schema_arrow.names), mapping)
+        # Texts stay as codes: written out, one that a few bytes repeat a million times would fill the memory.
+        self.parquet = parquet.ParquetFile(
+            file, metadata=seen.metadata, read_dictionary=self.wanted, page_checksum_verification=True
+        )
         self.tables = from_metadata(name, self.parquet.metadata.metadata)
 
     def read(self) -> "pa.Table":

@@ -63,7 +63,8 @@ class Mutation:
         given.arrays()
         storage = storage_of(info)
         batches = in_row_groups(given)
-        stored = await create_tape(storage.database, storage.objects, owner_of(info), checked_name(name), batches)
+        most = info.context["settings"].max_tape_loans
+        stored = await create_tape(storage.database, storage.objects, owner_of(info), checked_name(name), batches, most)
         return tape_view(stored)
 
     @changed("Renames a tape.")

@@ -17,7 +17,7 @@ from api.graphql.projections import Projection, selected
 from api.graphql.refusals import graphql_error, invalid
 from api.graphql.types import CashflowColumns, Summary, View, to_summary
 from api.storage.opened import Storage
-from api.storage.results import as_cashflows, result_columns
+from api.storage.results import as_cashflows, cells_chosen, result_columns
 from api.storage.rows import Run as StoredRun
 from api.storage.rows import RunRequest, RunState
 from api.storage.run_inputs import fields_of, projection_of
@@ -69,10 +69,9 @@ async def flows_of(
     async with storage_of(info).database.read() as connection:
         stored = await get_run(connection, owner_of(info), run.id)
         wanted = fields or fields_of(stored.fields)[:1]
+        await info.context["meter"].charge(cells_chosen(stored, wanted, scenarios))
         found = await result_columns(connection, storage_of(info).objects, stored, fields=wanted, scenarios=scenarios)
-    cashflows = as_cashflows(stored, found)
-    await info.context["meter"].charge(sum(column.size for column in cashflows.columns.values()))
-    return stored, cashflows
+    return stored, as_cashflows(stored, found)
 
 
 @refusing

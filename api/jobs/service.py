@@ -68,10 +68,10 @@ class Jobs:
         the key came with another request.
         """
         self.check_webhook(request)
-        cells = self.settings.max_run_cells
         run = await runs.accept_run(
-            self.storage.database, owner, request, max_cells=cells, idempotency_key=idempotency_key
-        )
+            self.storage.database, owner, request, max_cells=self.settings.max_run_cells,
+            max_column=self.settings.max_result_cells, idempotency_key=idempotency_key,
+        )  # fmt: skip
         self.wake(run.id)
         return run
 
@@ -82,8 +82,8 @@ class Jobs:
         too large, Conflict where the key came with something else or the request cannot be read any more.
         """
         run = await runs.rerun(
-            self.storage.database, owner, id, max_cells=self.settings.max_run_cells, idempotency_key=idempotency_key,
-            allowed=self.check_webhook,
+            self.storage.database, owner, id, max_cells=self.settings.max_run_cells,
+            max_column=self.settings.max_result_cells, idempotency_key=idempotency_key, allowed=self.check_webhook,
         )  # fmt: skip
         self.wake(run.id)
         return run

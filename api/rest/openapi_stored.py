@@ -249,7 +249,7 @@ def run_paths(problems: Problems) -> dict[str, Any]:
             "get": operation(
                 "getRunCashflows", "The result, in the media type that Accept asks for",
                 {"200": {"description": "The cashflows.", "content": flows, "headers": ETAG}, **UNCHANGED,
-                 **problems("400", "401", "404", "406", "409", "422", "503")}, [id, *selection],
+                 **problems("400", "401", "404", "406", "409", "413", "422", "503")}, [id, *selection],
             )
         },
         f"{place}/events": {

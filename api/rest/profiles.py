@@ -17,6 +17,7 @@ from api.pictures import profile_picture
 from api.rest.resources import only, owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
+from api.unpacked import check_unpacked
 from engine.errors import MAX_PROBLEMS
 
 # Bytes of a column file once it is unpacked, by bytes of the largest body.
@@ -65,6 +66,7 @@ def tape_in(body: bytes, media_type: str, options: dict[str, str], settings: Set
         return tape.tape
     if media_type == "application/vnd.apache.parquet":
         check_parquet(body, settings)
+    check_unpacked(io.BytesIO(body), READERS[media_type] or "", settings)
     try:
         return engine.read_tape(Body(body), format=READERS[media_type], **options)  # type: ignore[arg-type]
     except engine.TapeFileError as error:

@@ -12,7 +12,7 @@ from litestar import Response, delete, get, post
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from api import encode
+from api import encode, limits
 from api.errors import Fault, Refusal
 from api.rest.resources import (
     AnyRequest,
@@ -29,7 +29,7 @@ from api.rest.resources import (
     versioned,
 )
 from api.roles import requires
-from api.storage.results import as_cashflows, result_columns
+from api.storage.results import as_cashflows, cells_chosen, result_columns
 from api.storage.rows import Run, RunRequest
 from api.storage.runs import get_run, list_runs, request_of
 from api.stored import RequestedRun, RunView, requested_run, run_view
@@ -120,6 +120,7 @@ async def get_run_cashflows(request: AnyRequest, run_id: FromPath[str]) -> Respo
         headers = {"etag": f'"{hashlib.sha256(asked).hexdigest()[:32]}"', "vary": "Accept", "cache-control": "private"}
         if run.state == "succeeded" and matches(request.headers.get("if-none-match"), headers["etag"]):
             return Response(b"", status_code=304, headers=headers, media_type=media_type)
+        limits.check_answer(cells_chosen(run, fields, scenarios), request.app.state.settings)
         found = await result_columns(connection, storage.objects, run, fields=fields, scenarios=scenarios)
     content = await asyncio.to_thread(encode.ENCODERS[media_type], as_cashflows(run, found))
     return Response(content, media_type=media_type, headers=headers)

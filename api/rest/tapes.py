@@ -27,9 +27,11 @@ from api.rest.resources import (
     versioned,
 )
 from api.roles import requires
+from api.settings import Settings
 from api.storage.tape_parquet import ROW_GROUP, in_row_groups
 from api.storage.tapes import create_tape, delete_tape, get_tape, list_tapes, rename_tape
 from api.stored import TapeView, checked_name, tape_view
+from api.unpacked import check_unpacked
 
 PATH = "/v1/tapes"
 PARQUET = "application/vnd.apache.parquet"
@@ -63,20 +65,24 @@ async def post_tape(request: AnyRequest) -> Response[bytes]:
     if given not in FORMATS:
         raise Refusal(415, f"Content-Type is {given!r}; expected one of {', '.join(FORMATS)}.")
     storage = storage_of(request)
-    limit = request.app.state.settings.max_upload_bytes
-    folder = Path(request.app.state.settings.state_dir)
+    settings = request.app.state.settings
+    limit = settings.max_upload_bytes
+    folder = Path(settings.state_dir)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=folder) as opened:
         file = cast(BinaryIO, opened)
-        await receive(request, file, limit)
-        batches = await asyncio.to_thread(batches_of, file, FORMATS[given], request.query_params.get("layout"))
-        stored = await create_tape(storage.database, storage.objects, owner_of(request), name, batches)
+        format, layout = FORMATS[given], request.query_params.get("layout")
+        check_read_whole(await receive(request, file, limit), format, layout, settings)
+        await asyncio.to_thread(check_unpacked, file, format, settings)
+        batches = await asyncio.to_thread(batches_of, file, format, layout)
+        most = settings.max_tape_loans
+        stored = await create_tape(storage.database, storage.objects, owner_of(request), name, batches, most)
     view = tape_view(stored)
     return json_response(view, 201, {"location": f"{PATH}/{view.id}", "etag": etag_of(view)})
 
 
-async def receive(request: AnyRequest, file: BinaryIO, limit: int) -> None:
-    """Writes the body to a file as it comes. Raises Refusal (413)."""
+async def receive(request: AnyRequest, file: BinaryIO, limit: int) -> int:
+    """Writes the body to a file as it comes; its size. Raises Refusal (413)."""
     size = 0
     async for part in request.stream():
         size += len(part)
@@ -84,6 +90,23 @@ async def receive(request: AnyRequest, file: BinaryIO, limit: int) -> None:
             raise Refusal(413, f"The tape is larger than the {limit:,} bytes that are read (MAX_UPLOAD_BYTES).")
         await asyncio.to_thread(file.write, part)
     file.seek(0)
+    return size
+
+
+def check_read_whole(size: int, format: str, layout: str | None, settings: Settings) -> None:
+    """Raises Refusal (413) for what is read into memory as a whole and is too large for that."""
+    if format == "json" and size > settings.max_body_bytes:
+        raise Refusal(
+            413,
+            f"The tape has {size:,} bytes of JSON; at most {settings.max_body_bytes:,} are read (MAX_BODY_BYTES). "
+            "Send a larger one as CSV, Parquet or Arrow.",
+        )
+    if layout is not None and size > settings.max_layout_bytes:
+        raise Refusal(
+            413,
+            f"The file has {size:,} bytes; in a layout at most {settings.max_layout_bytes:,} are read "
+            "(MAX_LAYOUT_BYTES). Send it in parts, or in columns of our names.",
+        )
 
 
 def batches_of(file: BinaryIO, format: str, layout: str | None) -> Iterator[engine.Tape]:

@@ -29,6 +29,10 @@ class BadCursor(StorageError, ValueError):
     """A cursor that this service did not make (400)."""
 
 
+class TooLarge(StorageError):
+    """More than is kept or sent at once (413)."""
+
+
 class DamagedTape(StorageError):
     """The stored loans of a tape cannot be read, or are not those that were written (500; a run of it fails)."""
 

@@ -30,6 +30,18 @@ class ScenarioColumns(msgspec.Struct, frozen=True, kw_only=True):
     columns: dict[str, NDArray[np.float64]]
 
 
+def cells_chosen(run: Run, fields: Sequence[str] | None, scenarios: Sequence[str] | None) -> int:
+    """Numbers in the columns that result_columns gives, known before any is read; 0 where there is no result yet.
+
+    Raises BadRequest for a field or scenario that the run has not.
+    """
+    if run.state != "succeeded":
+        return 0
+    columns = len(selected("fields", fields, fields_of(run.fields)))
+    blocks = len(selected("scenarios", scenarios, run.scenarios))
+    return columns * blocks * (run.periods or 0) * (len(run.groups) if run.level == "group" else 1)
+
+
 async def result_columns(
     connection: AsyncConnection,
     store: ObjectStore,

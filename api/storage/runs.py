@@ -22,25 +22,34 @@ from api.storage.errors import BadRequest, Conflict, NotFound
 from api.storage.objects import ObjectStore
 from api.storage.pages import DEFAULT_PAGE, Page, page_of
 from api.storage.rows import Delivery, Run, RunError, RunInput, RunRequest, RunState, StoredTape
-from api.storage.run_inputs import cells_of, check, heading_from, pinned, readable, stored
+from api.storage.run_inputs import cells_of, check, fields_of, heading_from, pinned, readable, stored
 from api.storage.sharding import Shard, shards_of
 from api.storage.tables import FINAL_STATES, STATES, idempotency, results, run_shards, runs, webhook_deliveries
 from api.storage.tapes import get_tape
 from engine.errors import AssumptionError, Problem
 
 MAX_KEY = 255
+# Most numbers of a result, and of a column of one scenario where that has a bound.
+Most = tuple[int, int | None]
 # What a listing reads of a run. Its request and scenarios may be large: they are read for rows without a heading alone.
 SHOWN = [each for each in runs.c if each.name not in ("request", "scenarios", "correlation_id")]
 DELIVERY = [webhook_deliveries.c[name].label(f"webhook_{name}") for name in Delivery.__struct_fields__]
 
 
 async def accept_run(
-    database: Database, owner: str, request: RunRequest, *, max_cells: int, idempotency_key: str | None = None
+    database: Database,
+    owner: str,
+    request: RunRequest,
+    *,
+    max_cells: int,
+    max_column: int | None = None,
+    idempotency_key: str | None = None,
 ) -> Run:
     """The run, queued, or the one that the same key made before.
 
-    max_cells: most numbers in its result. Raises NotFound for the tape or a scenario, AssumptionError with every fault
-    of the rest, Conflict where the key came with another request before.
+    max_cells: most numbers in its result; max_column: in a column of one scenario, so that it can be read. Raises
+    NotFound for the tape or a scenario, AssumptionError with every fault of the rest, Conflict where the key came with
+    another request before.
     """
 
     async def wanted(connection: AsyncConnection) -> RunInput:
@@ -48,7 +57,7 @@ async def accept_run(
         check(request, scenarios)
         return RunInput(request=request, scenarios=scenarios)
 
-    return await once(database, owner, msgspec.json.encode(request), wanted, max_cells, idempotency_key)
+    return await once(database, owner, msgspec.json.encode(request), wanted, (max_cells, max_column), idempotency_key)
 
 
 async def rerun(
@@ -57,6 +66,7 @@ async def rerun(
     id: str,
     *,
     max_cells: int,
+    max_column: int | None = None,
     idempotency_key: str | None = None,
     allowed: Callable[[RunRequest], None] = lambda request: None,
 ) -> Run:
@@ -70,7 +80,7 @@ async def rerun(
         allowed(found.request)
         return found
 
-    return await once(database, owner, b"rerun " + id.encode(), wanted, max_cells, idempotency_key)
+    return await once(database, owner, b"rerun " + id.encode(), wanted, (max_cells, max_column), idempotency_key)
 
 
 async def once(
@@ -78,7 +88,7 @@ async def once(
     owner: str,
     asked: bytes,
     wanted: Callable[[AsyncConnection], Awaitable[RunInput]],
-    max_cells: int,
+    most: Most,
     key: str | None,
 ) -> Run:
     """The run that was made for the key before, or a new one. asked: what must be the same for the same key."""
@@ -90,7 +100,7 @@ async def once(
             async with database.write() as connection:
                 if key is not None and (before := await made_before(connection, owner, key, digest)) is not None:
                     return before
-                return await accept(connection, owner, await wanted(connection), max_cells, key, digest)
+                return await accept(connection, owner, await wanted(connection), most, key, digest)
         except IntegrityError as error:
             # Another request with the key was faster, or the tape was deleted meanwhile: the next look tells which.
             if attempt == 2:
@@ -110,14 +120,14 @@ async def made_before(connection: AsyncConnection, owner: str, key: str, digest:
 
 
 async def accept(
-    connection: AsyncConnection, owner: str, wanted: RunInput, max_cells: int, key: str | None, digest: str
+    connection: AsyncConnection, owner: str, wanted: RunInput, most: Most, key: str | None, digest: str
 ) -> Run:
     tape = await get_tape(connection, owner, wanted.request.tape_id)
     run_id = new_id("run")
     if key is not None:
         values = {"owner": owner, "key": key, "request_hash": digest, "run_id": run_id, "created_at": now()}
         await connection.execute(insert(idempotency).values(**values))
-    await insert_run(connection, owner, run_id, tape, wanted, max_cells)
+    await insert_run(connection, owner, run_id, tape, wanted, most)
     return await get_run(connection, owner, run_id)
 
 
@@ -127,14 +137,19 @@ async def insert_run(
     run_id: str,
     tape: StoredTape,
     wanted: RunInput,
-    max_cells: int,
+    most: Most,
 ) -> None:
     """Writes the row of a run and its shards. Raises AssumptionError where its result would be too large."""
     request, scenarios = wanted.request, wanted.scenarios
+    max_cells, max_column = most
     cells = cells_of(tape, request, scenarios)
     if cells * len(scenarios) > max_cells:
         message = f"asks for {cells * len(scenarios):,} numbers at most; expected up to {max_cells:,}: choose fewer"
         raise AssumptionError([Problem("fields", message)])
+    column = cells // len(fields_of(request.fields))
+    if max_column is not None and column > max_column:
+        message = f"has columns of {column:,} numbers at most; expected up to {max_column:,}, which are read at once"
+        raise AssumptionError([Problem("level", message)])
     shards = shards_of(tape, len(scenarios), cells)
     await connection.execute(
         insert(runs).values(

@@ -17,7 +17,7 @@ from msgspec.structs import fields
 from pyarrow import parquet
 
 import engine
-from api.storage.errors import DamagedTape
+from api.storage.errors import DamagedTape, TooLarge
 from api.storage.objects import ObjectStore, StoredFile, StoreError
 from api.storage.rows import TapeProfile
 from engine.assets import LOAN_TYPES
@@ -57,7 +57,8 @@ class Sink(io.RawIOBase):
 class Profiler:
     """Adds up what a tape holds, batch by batch."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_loans: int | None = None) -> None:
+        self.max_loans = max_loans
         self.loans = self.longest_term = 0
         self.balance = self.rate_sum = self.term_sum = 0.0
         self.groups: dict[str, float] = {}
@@ -65,7 +66,9 @@ class Profiler:
         self.columns: list[str] = []
 
     def add(self, tape: engine.Tape) -> None:
-        """Counts a batch. Raises TapeError with every fault of it."""
+        """Counts a batch. Raises TapeError with every fault of it, TooLarge where the tape has too many loans."""
+        if self.max_loans is not None and self.loans + len(tape) > self.max_loans:
+            raise TooLarge(f"the tape has more than the {self.max_loans:,} loans that are stored (MAX_TAPE_LOANS)")
         arrays = tape.arrays()
         self.loans += len(arrays)
         self.balance += float(arrays.balance.sum())

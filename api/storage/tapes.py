@@ -23,13 +23,18 @@ from api.storage.tape_parquet import Profiler, parquet_stream
 
 
 async def create_tape(
-    database: Database, store: ObjectStore, owner: str, name: str, batches: Iterator[engine.Tape]
+    database: Database,
+    store: ObjectStore,
+    owner: str,
+    name: str,
+    batches: Iterator[engine.Tape],
+    max_loans: int | None = None,
 ) -> StoredTape:
     """The tape, stored. batches: of tape_parquet.ROW_GROUP loans (iter_tape's batch_size), read in a thread.
 
-    Raises TapeError or TapeFileError with what is wrong, by row; nothing is stored then.
+    Raises TapeError or TapeFileError with what is wrong, by row, TooLarge beyond max_loans; nothing is stored then.
     """
-    id, profiler, at = new_id("tape"), Profiler(), now()
+    id, profiler, at = new_id("tape"), Profiler(max_loans), now()
     key = f"tapes/{id}.parquet"
     stored = await asyncio.to_thread(store.put_stream, key, parquet_stream(batches, profiler))
     profile = profiler.profile()
