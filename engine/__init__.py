@@ -31,7 +31,7 @@ from engine.profile import Profile, profile
 from engine.projection import project, project_batches
 from engine.rates import DatedRates, FlatRate, Forwards, KeyRateShock, MonthlyRates, ParallelShock
 from engine.request import ProjectionRequest
-from engine.severity import PropertySeverity, SeverityVector
+from engine.severity import LtvSeverity, PropertySeverity, SeverityVector
 from engine.summary import Summary, summarize
 from engine.tape import Columns, Tape
 from engine.tape_files import iter_tape, read_tape
@@ -40,7 +40,8 @@ __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
     "CashflowTable", "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "Delinquency",
     "EngineError", "Field", "FixedPenalty", "FlatRate", "Forwards", "GivenCashflow", "Hep", "InterestPenalty",
-    "InvalidInput", "KeyRateShock", "LayoutTape", "Lease", "Loan", "Lockout", "Mdr", "Mhp", "MonthlyRates",
+    "InvalidInput", "KeyRateShock", "LayoutTape", "Lease", "Loan", "Lockout", "LtvSeverity", "Mdr", "Mhp",
+    "MonthlyRates",
     "ParallelShock", "PercentagePenalty", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa",
     "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving", "RowProblems", "Rule", "Scaled", "Scenario",
     "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm", "StepDownPenalty", "StudentLoan", "Summary", "Tape",

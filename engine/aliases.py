@@ -9,7 +9,7 @@ from engine.tape import COLUMN_NAMES
 RATE_COLUMNS = (
     "annual_rate", "servicing_fee", "margin", "first_cap", "first_floor", "periodic_cap", "periodic_floor", "life_cap",
     "life_floor", "payment_cap", "graduation_rate", "discount", "dilution", "purchase_rate", "utilization",
-    "payment_rate", "interchange_rate", "fee_rate",
+    "payment_rate", "interchange_rate", "fee_rate", "ltv",
 )  # fmt: skip
 
 # Unit in a rate's header -> what to divide by for a decimal. Longer ones come first.
@@ -54,6 +54,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "property_value": (
         "appraised_value", "current_property_value", "current_value", "home_value", "valuation", "collateral_value",
     ),
+    "ltv": ("current_ltv", "loan_to_value", "current_loan_to_value", "mark_to_market_ltv", "mtm_ltv"),
     "mortgage_insurance": (
         "mi_coverage", "mortgage_insurance_coverage", "mi_percent", "mortgage_insurance_percentage",
     ),

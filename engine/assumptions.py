@@ -20,7 +20,7 @@ from engine.rates import RatePath
 from engine.severity import Severity
 
 MAX_LAG = 360
-NUMBERS = ("balance", "annual_rate", "remaining_term", "age", "original_balance", "payment", "servicing_fee")
+NUMBERS = ("balance", "annual_rate", "remaining_term", "age", "original_balance", "payment", "servicing_fee", "ltv")
 TEXTS = ("group", "amortization", "type", "status")
 
 
@@ -53,8 +53,8 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Assumptions for the loans that meet every condition of `where`, by the column's name.
 
-    Columns: balance, annual_rate, remaining_term, age, original_balance, payment, servicing_fee, group, amortization,
-    type, status.
+    Columns: balance, annual_rate, remaining_term, age, original_balance, payment, servicing_fee, ltv (or what
+    property_value makes it), group, amortization, type, status.
     """
 
     where: dict[str, Condition]
@@ -77,7 +77,8 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     delinquency: roll rates in place of a default curve. burnout: how prepayment falls as borrowers leave.
     curtailment: the share of what is left after the month's principal that those who stay pay down. severity:
-    share of the defaulted balance that is lost, a decimal, or an object that gives it by month or by the property.
+    share of the defaulted balance that is lost, a decimal, or an object that gives it by month, by property or
+    by loan-to-value.
     recovery_lag: months from default to liquidation. recovery_stages: shares of the defaulted balance that are
     liquidated 0, 1, 2 .. months after default, in place of recovery_lag. rules: assumptions for the loans that meet the
     conditions of the first rule that fits, in place of these; curves by coupon and age bucket, for example. groups:

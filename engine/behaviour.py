@@ -18,7 +18,7 @@ from engine.loan_arrays import LoanArrays
 from engine.month_patterns import patterns_of
 from engine.request import ProjectionRequest
 from engine.segments import DEFAULTED, Segments, check_arrears, check_assets, segments_of
-from engine.severity import PropertySeverity, SeverityVector
+from engine.severity import LtvSeverity, PropertySeverity, SeverityVector
 from engine.timing import ContractSums, timed_default
 
 PREPAYMENT_BASES = ("gross", "net_of_defaults", "opening_net_of_defaults")
@@ -271,15 +271,18 @@ def loss_rule(each: Assumptions, conventions: Conventions, tables: Tables, insur
         or each.recovery_stages is not None or each.delinquency is not None
     )  # fmt: skip
     if not general:
-        return (0,) * 16
+        return (0,) * 17
     shares = np.asarray(each.stages[: each.lag + 1], dtype=np.float64)
     remaining = np.append(np.cumsum(shares[:0:-1])[::-1], 0.0)
     # A cohort that is still there j months on missed its first payment j + 1 months ago, or j if it paid that month.
     is_advanced = np.arange(len(remaining)) + 2 - after <= months
-    severity, proceeds_at, minimum = np.zeros(tables.months + 1), -1, 0.0
+    severity, proceeds_at, ltv_at, minimum = np.zeros(tables.months + 1), -1, -1, 0.0
     if isinstance(each.severity, PropertySeverity):
         proceeds_at = tables.keep(each.severity.proceeds(tables.months))
         minimum = each.severity.minimum
+    elif isinstance(each.severity, LtvSeverity):
+        proceeds_at = tables.keep(each.severity.values(tables.months))
+        ltv_at = tables.keep(each.severity.table())
     elif isinstance(each.severity, SeverityVector):
         severity = each.severity.by_month(tables.months)
     else:
@@ -288,21 +291,22 @@ def loss_rule(each: Assumptions, conventions: Conventions, tables: Tables, insur
     if late and after:
         message = f"is {conventions.default_base!r}; expected 'opening' with delinquency, whose defaults are late loans"
         raise AssumptionError([Problem("conventions.default_base", message)])
-    by_liquidation = isinstance(each.severity, SeverityVector) and each.severity.month == "liquidation"
+    by_liquidation = isinstance(each.severity, SeverityVector | LtvSeverity) and each.severity.month == "liquidation"
     return (
         1, after, conventions.loss_timing == "default", by_liquidation, insured, recoups, late,
         0 if each.delinquency is None else tables.keep(each.delinquency.table()), tables.keep(shares),
         tables.keep(remaining), tables.keep(remaining * is_advanced * conventions.advance_share),
-        tables.keep(severity), proceeds_at, months, conventions.advance_share, minimum,
+        tables.keep(severity), proceeds_at, ltv_at, months, conventions.advance_share, minimum,
     )  # fmt: skip
 
 
 def check_values(segments: Segments, loans: LoanArrays) -> bool:
     """Whether a set of assumptions takes the property's value. Raises AssumptionError for loans in it without one."""
-    valued = {k for row in segments.sets for k, each in enumerate(row) if isinstance(each.severity, PropertySeverity)}
+    by_value = PropertySeverity | LtvSeverity
+    valued = {k for row in segments.sets for k, each in enumerate(row) if isinstance(each.severity, by_value)}
     for k in valued:
         if np.isnan(loans.property_value[np.broadcast_to(segments.members == k, (len(loans),))]).any():
-            message = "has loans without property_value, which a severity by property takes"
+            message = "has loans without property_value or ltv, one of which a severity by property takes"
             raise AssumptionError([Problem("tape", message)])
     return bool(valued)
 

@@ -11,7 +11,7 @@ from engine.asset_terms import assets_of, lowered
 from engine.checks import MAX_BALANCE, NAN, RATE, Checks, Where, is_stated, repeated
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
-from engine.loans import AMORTIZATIONS, MAX_TERM, STATUSES
+from engine.loans import AMORTIZATIONS, MAX_LTV, MAX_TERM, STATUSES
 
 
 class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,6 +43,12 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     loan_id: Sequence[Any] | NDArray[Any] | None = None
     contracts: Contracts | None = None
 
+    @property
+    def ltv(self) -> NDArray[np.float64]:
+        """Balances over the properties' values at the cut-off, NaN where those are not stated."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(self.balance / self.property_value)
+
     def __len__(self) -> int:
         return len(self.balance)
 
@@ -70,6 +76,7 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
     fee = check.number("servicing_fee", 0, 1, RATE)
     payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", NAN)
     property_value = check.number("property_value", 0, MAX_BALANCE, money, NAN)
+    ltv = check.number("ltv", 0.0001, MAX_LTV, f"a decimal in [0.0001, {MAX_LTV}] (80% is 0.8)", NAN)
     mortgage_insurance = check.number("mortgage_insurance", 0, 1, RATE)
     original_balance = check.number("original_balance", 0, MAX_BALANCE, money, NAN)
     term = check.whole("remaining_term", 1, MAX_TERM, None if assets is None else 1)
@@ -87,6 +94,7 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         assets, balance, term, payment, amortization = low.assets, low.balance, low.term, low.payment, low.amortization
     if not check.problems:
         check_original(check, original, term)
+        property_value = valued(check, property_value, balance, ltv)
         age = implied_age(columns, original, age, term)
         amortizing = given_or_zero(columns["amortization_term"], spread)
         free, spread = terms_left(interest_only, amortizing, age)
@@ -133,6 +141,17 @@ def implied_age(
         return age
     implied = np.where(no_original, np.int32(0), np.maximum(original - term, 0)).astype(np.int32)
     return np.where(no_age, implied, age).astype(np.int32)
+
+
+def valued(
+    check: Checks, value: NDArray[np.float64], balance: NDArray[np.float64], ltv: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """The properties' values, as stated or from the loan-to-value; reports loans that state both."""
+    if ltv.strides == (0,) and (len(ltv) == 0 or np.isnan(ltv[0])):
+        return value
+    for i in np.flatnonzero(~np.isnan(value) & ~np.isnan(ltv))[:MAX_PROBLEMS]:
+        check.report("ltv", int(i), "is stated beside property_value; expected one of them")
+    return np.where(np.isnan(value), balance / ltv, value)
 
 
 def check_original(check: Checks, original: NDArray[np.int32], term: NDArray[np.int32]) -> None:

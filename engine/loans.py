@@ -21,6 +21,7 @@ MONTH_ENDS: tuple[str, ...] = get_args(MonthEnd)
 FinalStub = Literal["short", "long"]
 FINAL_STUBS: tuple[str, ...] = get_args(FinalStub)
 MAX_TERM = 1200
+MAX_LTV = 10  # 1000%
 
 
 class Schedule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -63,7 +64,8 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     interest_only_term, amortization_term: terms of the contract, from origination like original_term: the months
     that pay interest only at first, and the months after those over which principal is spread, longer than the term
     for a balloon. A loan of age 24 with 60 interest-only months has 36 of them to go.
-    property_value: of what secures the loan, at the cut-off, currency units. mortgage_insurance: share of the balance
+    property_value: of what secures the loan, at the cut-off, currency units; ltv: in its place, the balance over that
+    value, a decimal. mortgage_insurance: share of the balance
     at default that insurance pays of a loss, a decimal.
     schedule: name in the tape's `schedules` of the balances that a loan of amortization `schedule` follows.
 
@@ -117,6 +119,7 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     interest_only_term: int = 0
     amortization_term: int | None = None
     property_value: float | None = None
+    ltv: float | None = None
     mortgage_insurance: float = 0.0
     schedule: str | None = None
     index: str | None = None

@@ -59,6 +59,7 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     interest_only_term: list[int] | int = 0
     amortization_term: list[int | None] | int | None = None
     property_value: list[float | None] | float | None = None
+    ltv: list[float | None] | float | None = None
     mortgage_insurance: list[float] | float = 0.0
     schedule: list[str | None] | str | None = None
     index: list[str | None] | str | None = None

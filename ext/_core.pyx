@@ -86,7 +86,8 @@ cdef packed struct Rules:
     int on_survivors
     # Whether what follows says anything beyond one severity, one lag and advances in full (ext/loss.pxi). The places
     # are in the rates: shares liquidated and left after 0, 1 .. months, the part of those left whose interest is
-    # advanced, severities by month of default (or of liquidation), net proceeds by month (-1 for none).
+    # advanced, severities by month of default (or of liquidation), net proceeds by month (-1 for none), severities
+    # by loan-to-value (-1 for none), for which the proceeds are the value.
     int general
     int after
     int loss_at_default
@@ -100,6 +101,7 @@ cdef packed struct Rules:
     long advanced_at
     long severity_at
     long proceeds_at
+    long ltv_at
     long advance_months
     double advance_share
     double minimum
@@ -117,7 +119,7 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prep
                   ("on_survivors", "i4"), ("general", "i4"), ("after", "i4"), ("loss_at_default", "i4"),
                   ("by_liquidation", "i4"), ("insured", "i4"), ("recoups", "i4"), ("late", "i4"), ("roll_at", "i8"),
                   ("stages_at", "i8"),
-                  ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"),
+                  ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"), ("ltv_at", "i8"),
                   ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8"),
                   ("residual_share", "f8"), ("defaulted", "i4"), ("recasts", "i4"), ("curtailment_at", "i8"),
                   ("curtailment_stride", "i8")])

@@ -51,7 +51,7 @@ cdef int allocate_losses(Losses *l, long stages, long n) noexcept nogil:
 cdef bint same_losses(const Rules *one, const Rules *other) noexcept nogil:
     return (one.general == other.general and one.stages_at == other.stages_at and one.lag == other.lag
             and one.severity_at == other.severity_at and one.by_liquidation == other.by_liquidation
-            and one.proceeds_at == other.proceeds_at and one.minimum == other.minimum
+            and one.proceeds_at == other.proceeds_at and one.ltv_at == other.ltv_at and one.minimum == other.minimum
             and one.insured == other.insured and one.recoups == other.recoups and one.after == other.after and one.late == other.late
             and one.advance_share == other.advance_share and one.advance_months == other.advance_months
             and one.advancing == other.advancing)
@@ -60,6 +60,20 @@ cdef bint same_losses(const Rules *one, const Rules *other) noexcept nogil:
 cdef bint linear(const Rules *rules) noexcept nogil:
     """Whether the loss is a share of the balance at default that is the same for all loans."""
     return rules.advancing != ADVANCE_ALL and not rules.insured and not rules.recoups and rules.proceeds_at < 0
+
+
+cdef double by_ltv(const double *table, double ltv) noexcept nogil:
+    """The severity of a loan-to-value. table: how many values, whether lines join them, the values, the severities."""
+    cdef long n = <long>table[0], k = 0
+    cdef const double *at = table + 2
+    cdef const double *severity = at + n
+    while k < n and ltv >= at[k]:
+        k += 1
+    if table[1] == 0:
+        return severity[k]
+    if k == 0 or k == n:
+        return severity[0 if k == 0 else n - 1]
+    return severity[k - 1] + (severity[k] - severity[k - 1]) * ((ltv - at[k - 1]) / (at[k] - at[k - 1]))
 
 
 cdef void begin_losses(const Rules *rules, const double *rates, Losses *l) noexcept nogil:
@@ -83,7 +97,7 @@ cdef void add_losses(const Rules *rules, const double *rates, const double *a, c
     interest: due on a(t). value: of the property at the cut-off. coverage: of mortgage insurance, a share.
     """
     cdef long k, j, d, t, upto, o = rules.after - rules.late
-    cdef double owed, left, lost, claim, advanced
+    cdef double owed, left, lost, claim, advanced, worth
     cdef bint amortises = rules.advancing == ADVANCE_ALL
     if rules.recoups:
         l.paid[0] = 0
@@ -95,7 +109,10 @@ cdef void add_losses(const Rules *rules, const double *rates, const double *a, c
             d = t - j
             owed = a[d - 1 + o]
             left = a[t - 1] if amortises and j > 0 else owed
-            if rules.proceeds_at >= 0:
+            if rules.ltv_at >= 0:
+                worth = value * rates[rules.proceeds_at + (t if rules.by_liquidation else d)]
+                lost = owed * by_ltv(rates + rules.ltv_at, owed / worth if worth > 0 else INFINITY)
+            elif rules.proceeds_at >= 0:
                 lost = owed - value * rates[rules.proceeds_at + t]
                 if lost < rules.minimum * owed:
                     lost = rules.minimum * owed

@@ -7,6 +7,7 @@ import datetime
 import math
 from collections.abc import Callable
 from decimal import Decimal, localcontext
+from itertools import pairwise
 from typing import Any
 
 from msgspec import structs
@@ -199,10 +200,26 @@ def severity_of(assumptions: Assumptions, month: int) -> float:
 def proceeds(assumptions: Assumptions, value: float, month: int) -> float:
     """What a property fetches in a month, net of the cost."""
     severity: Any = assumptions.severity
-    growth = severity.home_price_growth
+    return value * grown(severity.home_price_growth, month) * (1 - severity.liquidation_cost)
+
+
+def grown(growth: float | list[float], month: int) -> float:
+    """Home prices in a month over those at the cut-off."""
+    index = 1.0
     for past in range(1, month + 1):
-        value *= (1 + (entry(growth, past, "last") if isinstance(growth, list) else growth)) ** (1 / 12)
-    return value * (1 - severity.liquidation_cost)
+        index *= (1 + (entry(growth, past, "last") if isinstance(growth, list) else growth)) ** (1 / 12)
+    return index
+
+
+def severity_at(severity: Any, ltv: float) -> float:
+    """The severity of a table at a loan-to-value."""
+    if severity.interpolation == "step":
+        return float(severity.severities[sum(1 for each in severity.ltv if each <= ltv)])
+    points = list(zip(severity.ltv, severity.severities, strict=True))
+    for (left, low), (right, high) in pairwise(points):
+        if left <= ltv < right:
+            return low + (high - low) * (ltv - left) / (right - left)
+    return float(points[0][1] if ltv < points[0][0] else points[-1][1])
 
 
 ASSETS = ("draw", "other_income", "shortfall")
@@ -280,6 +297,11 @@ class Cohort:
             of_loan = owed / (self.loan.balance * self.share[self.first - 1])
             short = owed - proceeds(self.assumptions, (self.loan.property_value or 0.0) * of_loan, month)
             lost = max(short, severity.minimum * owed)
+        elif hasattr(severity, "ltv"):
+            of_loan = owed / (self.loan.balance * self.share[self.first - 1])
+            valued = self.month if severity.month == "default" else month
+            worth = (self.loan.property_value or 0.0) * of_loan * grown(severity.home_price_growth, valued)
+            lost = owed * severity_at(severity, owed / worth if worth > 0 else math.inf)
         else:
             by_default = getattr(severity, "month", "default") == "default"
             lost = owed * severity_of(self.assumptions, self.month if by_default else month)

@@ -94,6 +94,8 @@ def project_late_loan(
             "advanced_interest": 0.0,
             "advanced_principal": 0.0,
             "draw": 0.0,
+            "prepayment_penalty": 0.0,
+            "curtailment": 0.0,
         }
         current, late = math.fsum(next_current), next_late[: most + 1]
         owed = [current * scheduled(i), *(late[k] * scheduled(max(i - k, 0)) for k in range(1, most + 1))]

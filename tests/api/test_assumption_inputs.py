@@ -27,6 +27,10 @@ CASES: dict[str, dict[str, Any]] = {
         "default": {"type": "mdr", "rate": 0.05}, "recovery_stages": [0.5, 0.5],
         "severity": {"type": "property", "liquidation_cost": 0.1, "home_price_growth": [-0.1, 0.0]},
     },
+    "ltv": {
+        "default": {"type": "mdr", "rate": 0.05}, "recovery_lag": 2,
+        "severity": {"type": "ltv", "ltv": [0.8, 1.0], "severities": [0.1, 0.3, 0.6], "home_price_growth": [-0.5, 0.9]},
+    },
     "number": {"default": {"type": "mdr", "rate": 0.05}, "severity": 0.4},
     "curtailed": {"curtailment": NESTED, "prepayment": {"type": "cpr", "rate": 0.1}},
     "late": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
@@ -44,6 +48,7 @@ def test_rest_and_graphql_answer_as_the_engine(client: Client, bearer: dict[str,
     flows = engine.project(msgspec.convert(body, engine.ProjectionRequest))
     expected = {field: flows[field].tolist() for field in flows.fields}
     assert flows["cashflow"].any()
+    assert flows["loss"].any() == ("severity" in CASES[name])
     rest = client.post("/v1/projections", json=body, headers=bearer)
     assert rest.status_code in (200, 201), rest.text
     assert {field: rest.json()["columns"][field] for field in expected} == expected

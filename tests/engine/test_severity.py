@@ -39,6 +39,21 @@ severities = st.one_of(
         home_price_growth=st.floats(-0.3, 0.3) | st.lists(st.floats(-0.3, 0.3), min_size=1, max_size=5),
         minimum=st.sampled_from([0.0, 0.1]),
     ),
+    # Breaks that no loan-to-value of a test meets to the last digit.
+    st.builds(
+        engine.LtvSeverity,
+        ltv=st.just([0.5678, 0.8765, 1.2345]),
+        severities=st.lists(decimals, min_size=4, max_size=4),
+        home_price_growth=st.floats(-0.3, 0.3) | st.lists(st.floats(-0.3, 0.3), min_size=1, max_size=5),
+        month=st.sampled_from(["default", "liquidation"]),
+    ),
+    st.builds(
+        engine.LtvSeverity,
+        ltv=st.just([0.5678, 1.2345]),
+        severities=st.lists(decimals, min_size=2, max_size=2),
+        interpolation=st.just("linear"),
+        home_price_growth=st.floats(-0.3, 0.3),
+    ),
 )
 
 
@@ -229,6 +244,27 @@ def test_advances_are_recouped_from_the_recovery_as_far_as_it_goes() -> None:
         ({"severity": engine.SeverityVector(values=[])}, "severity.values is empty; expected at least one share"),
         ({"severity": engine.SeverityVector(values=[40.0])}, "severity.values[0] is 40; expected a decimal in [0, 1]"),
         ({"severity": engine.PropertySeverity(liquidation_cost=8.0)}, "severity.liquidation_cost is 8; expected"),
+        ({"severity": engine.LtvSeverity(ltv=[], severities=[0.1])}, "severity.ltv is empty; expected at least one"),
+        (
+            {"severity": engine.LtvSeverity(ltv=[0.8, 0.8], severities=[0.1, 0.2, 0.3])},
+            "severity.ltv[1] is 0.8, after 0.8; expected rising values",
+        ),
+        (
+            {"severity": engine.LtvSeverity(ltv=[80.0], severities=[0.1, 0.2])},
+            "severity.ltv[0] is 80; expected a decimal in [0, 10] (80% is 0.8)",
+        ),
+        (
+            {"severity": engine.LtvSeverity(ltv=[0.8], severities=[0.1])},
+            "severity.severities has 1 shares; expected 2, one more than ltv",
+        ),
+        (
+            {"severity": engine.LtvSeverity(ltv=[0.8], severities=[0.1, 0.2], interpolation="linear")},
+            "severity.severities has 2 shares; expected 1, one for each ltv",
+        ),
+        (
+            {"severity": engine.LtvSeverity(ltv=[0.8], severities=[0.1, 1.2])},
+            "severity.severities[1] is 1.2; expected a decimal in [0, 1]",
+        ),
         (
             {"severity": engine.PropertySeverity(home_price_growth=[0.1, 5.0])},
             "severity.home_price_growth[1] is 5; expected a decimal in [-1, 1]",
@@ -251,11 +287,18 @@ def test_bad_conventions_are_told_with_their_path() -> None:
 
 
 def test_a_severity_by_property_needs_the_values() -> None:
-    with pytest.raises(engine.AssumptionError, match="tape has loans without property_value"):
+    with pytest.raises(engine.AssumptionError, match="tape has loans without property_value or ltv"):
         flows_of(BULLET, default=ONCE, severity=engine.PropertySeverity())
 
 
-@pytest.mark.parametrize("severity", [engine.SeverityVector(values=[0.1, 0.2]), engine.PropertySeverity()])
+@pytest.mark.parametrize(
+    "severity",
+    [
+        engine.SeverityVector(values=[0.1, 0.2]),
+        engine.PropertySeverity(),
+        engine.LtvSeverity(ltv=[0.8], severities=[0.1, 0.2]),
+    ],
+)
 def test_severities_round_trip_through_json(severity: Any) -> None:
     assumed = engine.Assumptions(severity=severity, recovery_stages=[0.5, 0.5])
     assert msgspec.json.decode(msgspec.json.encode(assumed), type=engine.Assumptions) == assumed
@@ -278,3 +321,63 @@ def test_every_number_of_threads_gives_the_same_bits(level: str) -> None:
         other = engine.project(request(tape, assumed, level=level, conventions=rules), threads=threads)
         for name in ALL:
             np.testing.assert_array_equal(other[name], one[name], err_msg=f"{name} with {threads} threads")
+
+
+TABLE = {"ltv": [0.8, 1.0], "severities": [0.1, 0.3, 0.6]}
+
+
+@pytest.mark.parametrize(
+    ("value", "growth", "month", "share"),
+    [
+        (2000.0, 0.0, "liquidation", 0.1),  # 50%
+        (1250.0, 0.0, "liquidation", 0.3),  # 80% to the digit is in the second step
+        (1000.0, 0.0, "liquidation", 0.6),
+        (1250.0, -0.19, "liquidation", 0.3),  # 1,250 x 0.81^(1/12 x 3) = 1,185.85: 84.3%
+        (1250.0, [0.0, 0.44], "default", 0.3),  # in month 1 prices have not moved
+        (1250.0, [0.0, 0.44], "liquidation", 0.1),  # 1,250 x 1.44^(2/12) = 1,328.34: 75.3%
+        (0.0, 0.0, "liquidation", 0.6),
+    ],
+)
+def test_a_table_gives_the_severity_of_a_loan_to_value(value: float, growth: Any, month: Any, share: float) -> None:
+    # A tenth of 1,000 defaults in month 1 and is liquidated in month 3.
+    loan = msgspec.structs.replace(BULLET, property_value=value)
+    severity = engine.LtvSeverity(**TABLE, home_price_growth=growth, month=month)
+    flows = flows_of(loan, default=ONCE, severity=severity, recovery_lag=2)
+    assert flows["loss"][:4] == pytest.approx([0, 0, 100 * share, 0], rel=1e-12)
+
+
+def test_a_table_is_read_between_its_points_where_lines_join_them() -> None:
+    # 90% is half-way from 80% to 100%: half-way from 10% to 40%; the first and the last hold beyond.
+    severity = engine.LtvSeverity(ltv=[0.8, 1.0], severities=[0.1, 0.4], interpolation="linear")
+    for ltv, share in ((0.5, 0.1), (0.9, 0.25), (1.0, 0.4), (2.0, 0.4)):
+        flows = flows_of(msgspec.structs.replace(BULLET, ltv=ltv), default=ONCE, severity=severity)
+        assert flows["loss"][0] == pytest.approx(100 * share, rel=1e-12)
+
+
+def test_loans_of_one_pool_have_each_its_own_severity_as_principal_is_repaid() -> None:
+    # 1,000 at 10 months linear, a value of 1,000: owing 1,000, 900, 800, .. 100%, 90%, 80%, 70% in months 1 to 4.
+    loans = [msgspec.structs.replace(LINEAR, property_value=value) for value in (1000.0, 2000.0)]
+    rules = engine.Conventions(**CONTINUE)
+    assumed = engine.Assumptions(default=engine.Mdr(rate=0.1), severity=engine.LtvSeverity(**TABLE))
+    flows = engine.project(request(loans, assumed, conventions=rules))
+    one = [0.1 * 1000 * 0.6, 0.09 * 900 * 0.3, 0.081 * 800 * 0.3, 0.0729 * 700 * 0.1]
+    other = [0.1 * 1000 * 0.1, 0.09 * 900 * 0.1, 0.081 * 800 * 0.1, 0.0729 * 700 * 0.1]
+    assert flows["loss"][:4] == pytest.approx(np.add(one, other).tolist(), rel=1e-12)
+
+
+def test_a_loan_to_value_stands_for_the_value_in_severities_and_rules() -> None:
+    stated, valued = ({"ltv": [0.5, 1.25, None]}, {"property_value": [2000.0, 800.0, None]})
+    rule = engine.Rule(
+        where={"ltv": engine.Condition(min=1.0)}, assumptions=engine.Assumptions(default=ONCE, severity=0.7)
+    )
+    assumed = engine.Assumptions(default=ONCE, severity=0.2, rules=[rule])
+    for column in (stated, valued):
+        tape = engine.Tape.from_columns(balance=[1000.0] * 3, annual_rate=0.0, remaining_term=12, **column)
+        flows = engine.project(engine.ProjectionRequest(tape=tape, assumptions=assumed, level="loan", fields=["loss"]))
+        assert flows["loss"].sum(axis=1) == pytest.approx([20, 70, 20])
+    both = engine.Tape.from_columns(balance=[1.0], annual_rate=0.0, remaining_term=12, ltv=[0.5], property_value=[2.0])
+    with pytest.raises(engine.TapeError, match=r"ltv\[0\] is stated beside property_value; expected one of them"):
+        engine.project(engine.ProjectionRequest(tape=both))
+    percent = engine.Tape.from_columns(balance=[1.0], annual_rate=0.0, remaining_term=12, ltv=[80.0])
+    with pytest.raises(engine.TapeError, match=r"ltv\[0\] is 80; expected a decimal in \[0.0001, 10\] \(80% is 0.8\)"):
+        engine.project(engine.ProjectionRequest(tape=percent))
