@@ -26,7 +26,7 @@ PREPAYS_OPENING: int
 class Walked:
     def __init__(
         self,
-        rows: NDArray[np.float64],
+        rows: list[NDArray[np.float64]],
         index: NDArray[np.float64],
         set_of: NDArray[np.int64],
         past: int,

@@ -283,22 +283,29 @@ def assets_placed(
     """The rows of a slice's assets in their lanes, float64 (rows, lanes), without lanes where all are term loans."""
     if terms.assets is None or not terms.assets.kind[part].any():
         return np.zeros((len(_core.ASSET_NAMES), 0))
-    return placed(asset_rows(loans, terms.assets, part), order, place, lanes, _core.ASSET_NAMES)
+    rows = asset_rows(loans, terms.assets, part)
+    return np.stack([in_lanes(name, rows[name], order, place, lanes) for name in _core.ASSET_NAMES])
 
 
-def placed(
-    rows: dict[str, Floats], order: Integers, place: Integers, lanes: int, names: tuple[str, ...] = _core.STEPPED_NAMES
-) -> Floats:
-    """The rows in their lanes, float64 (rows, lanes), lane place[j] for loan order[j]; the other lanes owe nothing."""
-    out = np.zeros((len(names), lanes))
-    for row, name in enumerate(names):
+def placed(rows: dict[str, Floats], order: Integers, place: Integers, lanes: int) -> list[Floats]:
+    """The rows of the walk in their lanes, one vector of a row that is the same for all loans.
+
+    The other lanes owe nothing, whatever else such a row says of them.
+    """
+    out = []
+    for name in _core.STEPPED_NAMES:
         column = rows[name]
-        if name == "balance" or column.strides != (0,):
-            out[row] = EMPTY.get(name, 0.0)
-            _core.place(column, order, place, out[row])
-        else:
-            out[row] = column[0]
+        varies = name == "balance" or (column.strides != (0,) and (column != column[0]).any())
+        one = np.full(_core.LANES_A_VECTOR, column[0])
+        out.append(in_lanes(name, column, order, place, lanes) if varies else one)
     return out
+
+
+def in_lanes(name: str, column: Floats, order: Integers, place: Integers, lanes: int) -> Floats:
+    """The column in its lanes, lane place[j] for loan order[j]; what owes nothing in the others."""
+    row = np.full(lanes, EMPTY.get(name, 0.0))
+    _core.place(column, order, place, row)
+    return row
 
 
 # What an empty lane holds where nought would mean something.

@@ -26,6 +26,7 @@
 
 #define LANES 8
 #define BLOCK 48 /* vectors a block: its state (about 18 KB) stays in the first-level cache */
+#define TOGETHER 4 /* vectors whose level payments are computed side by side */
 #define RING 16  /* vectors a block when past months are kept for the loss cap */
 
 typedef double vec __attribute__((vector_size(64), aligned(8)));
@@ -47,20 +48,53 @@ static inline __attribute__((always_inline)) vec choose(mask where, vec yes, vec
     return (vec)(((mask)yes & where) | ((mask)no & ~where));
 }
 
-/* The payment that repays a in n months at r a month. 1 - (1 + r)^-n by its bits: f(2k) = f(k)(2 - f(k)) and
- * f(k + 1) = f(k) + f(1)(1 - f(k)) lose no digits however small r is. */
-static inline __attribute__((always_inline)) vec level_payment(vec a, vec r, vec n) {
-    const vec one = r / (1.0 + r);
-    vec f = {0};
-    mask months = __builtin_convertvector(n, mask);
-    long long highest = 1;
-    for (int j = 0; j < LANES; j++) highest |= months[j] < 4096 ? months[j] : 4095;
-    for (int bit = 63 - __builtin_clzll((unsigned long long)highest); bit >= 0; bit--) {
-        f = f * (2.0 - f);
-        f = choose(-((months >> bit) & 1), f + one * (1.0 - f), f);
+static inline __attribute__((always_inline)) int any(mask m) {
+    m |= __builtin_shuffle(m, (mask){4, 5, 6, 7, 0, 1, 2, 3});
+    m |= __builtin_shuffle(m, (mask){2, 3, 0, 1, 6, 7, 4, 5});
+    return (m[0] | m[1]) != 0;
+}
+
+/* OUT the payments that repay a[at[k]] in n[k] months at r[k] a month, for count <= TOGETHER vectors side by side, so that
+ * none waits for itself. 1 - (1 + r)^-n by its bits: f(2k) = f(k)(2 - f(k)) and f(k + 1) = f(k) + f(1)(1 - f(k)) lose no
+ * digits however small r is. */
+static inline __attribute__((always_inline)) void level_payments(const vec *a, const long *at, const vec *r, const vec *n,
+                                                                 long count, vec *out) {
+    vec one[TOGETHER], f[TOGETHER];
+    mask months[TOGETHER], most = {0};
+    for (long k = 0; k < TOGETHER; k++) {
+        const long from = k < count ? k : 0;
+        one[k] = r[from] / (1.0 + r[from]);
+        f[k] = (vec){0};
+        months[k] = __builtin_convertvector(n[from], mask);
+        most |= months[k];
+        if (count == 1) break;
     }
-    mask matters = r > 1e-30;
-    return choose(matters, a * (choose(matters, r, (vec){0} + 1.0) / choose(matters, f, (vec){0} + 1.0)), a / n);
+    long long highest = 1;
+    for (int j = 0; j < LANES; j++) highest |= most[j] < 4096 ? most[j] : 4095;
+    mask differ = {0};
+    for (long k = 0; k < (count == 1 ? 1 : TOGETHER); k++) differ |= months[k] ^ months[0][0];
+    const int same = !any(differ); /* as where loans that end together reset together */
+    for (int bit = 63 - __builtin_clzll((unsigned long long)highest); bit >= 0; bit--) {
+        const int odd = (months[0][0] >> bit) & 1;
+        for (long k = 0; k < TOGETHER; k++) {
+            f[k] = f[k] * (2.0 - f[k]);
+            if (!same) f[k] = choose(-((months[k] >> bit) & 1), f[k] + one[k] * (1.0 - f[k]), f[k]);
+            else if (odd) f[k] = f[k] + one[k] * (1.0 - f[k]);
+            if (count == 1) break;
+        }
+    }
+    for (long k = 0; k < count; k++) {
+        const vec b = a[at[k]], ones = (vec){0} + 1.0;
+        mask matters = r[k] > 1e-30;
+        out[k] = choose(matters, b * (choose(matters, r[k], ones) / choose(matters, f[k], ones)), b / n[k]);
+    }
+}
+
+static inline __attribute__((always_inline)) vec level_payment(vec a, vec r, vec n) {
+    const long at = 0;
+    vec out;
+    level_payments(&a, &at, &r, &n, 1, &out);
+    return out;
 }
 
 /* Terms of eight level-pay loans, one a lane: OUT the payment and the balance left before the last of the `months`
@@ -72,10 +106,8 @@ SIMD static void level_terms(const double *balance, const double *rate, const do
     const vec paid = level_payment(*(const vec *)balance, r, n);
     *(vec *)payment = paid;
     mask balloon = left != 1.0;
-    long long some = 0;
-    for (int j = 0; j < LANES; j++) some |= balloon[j];
     vec owed = paid / (1.0 + r);
-    if (some) owed = choose(balloon, paid / level_payment(one, r, left), owed);
+    if (any(balloon)) owed = choose(balloon, paid / level_payment(one, r, left), owed);
     *(vec *)tail = owed;
 }
 

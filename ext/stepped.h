@@ -62,9 +62,10 @@ enum { FLOW_DRAW, FLOW_INCOME, FLOW_SHORTFALL, FLOW_RESIDUAL, FLOW_CURTAILED, FL
 #define LOCKED_MONTH 2 /* LOCKED of behaviour.pxi */
 
 typedef struct {
-    /* IN rows of STEPPED_ROWS, each of `vectors` x LANES doubles, `stride` apart */
-    const double *rows;
-    long stride, vectors;
+    /* IN each row of STEPPED_ROWS, `vectors` x LANES doubles with a step of LANES, or one vector for all with a step of 0 */
+    const double *row[STEPPED_ROWS];
+    long step[STEPPED_ROWS];
+    long stride, vectors; /* stride: between the rows of `asset` */
     /* annual index values, index_width months a row; `past` months come before the cut-off */
     const double *index;
     long index_width, past;
@@ -72,7 +73,7 @@ typedef struct {
     const double *schedules;
     const double *op_month, *op_value;
     const int *op;
-    /* IN rows of ASSET_ROWS as `rows`, NULL where all are term loans; shares drawn by month, beside schedules */
+    /* IN rows of ASSET_ROWS, `stride` apart, NULL where all are term loans; shares drawn by month, beside schedules */
     const double *asset;
     const double *drawn;
     /* calendars, calendar_width months a row: entry t is where the payments of month t + 1 begin in years_due */
@@ -85,6 +86,8 @@ typedef struct {
 } stepped_run;
 
 typedef struct {
+    double first_end; /* the earliest maturity of the block */
+    int rounds;       /* whether any of its rates is rounded */
     vec next_op[STEPPED]; /* the month of the next operation of the program */
     vec a[STEPPED], r[STEPPED], payment[STEPPED], compound[STEPPED], fee[STEPPED], limit[STEPPED], scheduled[STEPPED];
     vec rate[STEPPED], contract[STEPPED]; /* the annual rate, and the payment when nothing holds it back */
@@ -95,14 +98,8 @@ typedef struct {
 } walk;
 
 #define INLINE static inline __attribute__((always_inline))
-#define ROW(NAME) (((const vec *)(run->rows + (NAME) * run->stride))[first + i])
+#define ROW(NAME) (*(const vec *)(run->row[NAME] + run->step[NAME] * (first + i)))
 #define ASSET(NAME) (((const vec *)(run->asset + (NAME) * run->stride))[first + i])
-
-INLINE int any(mask m) {
-    long long x = 0;
-    for (int j = 0; j < LANES; j++) x |= m[j];
-    return x != 0;
-}
 
 INLINE vec at_least(vec x, vec low) { return choose(x < low, low, x); }
 INLINE vec at_most(vec x, vec high) { return choose(x > high, high, x); }
@@ -114,20 +111,23 @@ INLINE vec floor_of(vec x) {
 }
 
 /* The annual rate of the lanes that reset at s: index, margin, rounding, then caps and floors. */
-INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i, mask reset, double s) {
+INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i, mask reset, int plain, double s) {
+    const vec index = ROW(ROW_INDEX), back = ROW(ROW_LOOK_BACK);
     vec q = {0};
-    for (int j = 0; j < LANES; j++)
-        if (reset[j])
-            q[j] = run->index[(long)ROW(ROW_INDEX)[j] * run->index_width + run->past + (long)(s - ROW(ROW_LOOK_BACK)[j])];
+    if (plain || !any((index != index[0]) | (back != back[0])))
+        q += run->index[(long)index[0] * run->index_width + run->past + (long)(s - back[0])];
+    else
+        for (int j = 0; j < LANES; j++)
+            if (reset[j]) q[j] = run->index[(long)index[j] * run->index_width + run->past + (long)(s - back[j])];
     q += ROW(ROW_MARGIN);
     vec grid = ROW(ROW_ROUNDING), cap = ROW(ROW_CAP), floor = ROW(ROW_FLOOR);
     mask rounded = grid > 0.0, is_first = w->unset[i] > 0.0;
-    if (any(rounded)) {
+    if (w->rounds && any(rounded)) {
         vec up = ROW(ROW_UP), down = ROW(ROW_DOWN), steps = q / choose(rounded, grid, (vec){0} + 1.0);
         vec nearest = steps + choose(down > 0.0, (vec){0}, (vec){0} + 0.5) + FUZZ;
         q = choose(rounded, choose(up > 0.0, -floor_of(FUZZ - steps), floor_of(nearest)) * grid, q);
     }
-    if (any(is_first)) {
+    if (plain || any(is_first)) {
         cap = choose(is_first, ROW(ROW_FIRST_CAP), cap);
         floor = choose(is_first, ROW(ROW_FIRST_FLOOR), floor);
     }
@@ -150,21 +150,49 @@ INLINE vec payments_left(const stepped_run *run, long first, long i, double s) {
     return left;
 }
 
-/* Recasts the contract's payment to what repays the balance by the end of the amortization; `capped` lanes move by
- * their payment cap at most. */
-INLINE void recast(const stepped_run *run, walk *w, long first, long i, mask which, mask capped, double s) {
-    vec a_year = ROW(ROW_COMPOUND) * w->rate[i], cap = ROW(ROW_PAYMENT_CAP), old = w->contract[i];
-    vec r = choose(ROW(ROW_CALENDAR) >= 0.0, a_year * ROW(ROW_PERIOD), a_year / 12.0);
-    vec fresh = ROW(ROW_PAYS) * level_payment(w->a[i], r, at_least(payments_left(run, first, i, s), (vec){0} + 1.0));
-    mask bound = capped & (cap < INFINITY);
-    if (any(bound)) {
-        vec finite = choose(cap < INFINITY, cap, (vec){0});
-        fresh = choose(bound, at_most(at_least(fresh, old / (1.0 + finite)), old * (1.0 + finite)), fresh);
+/* Payments that are to be recast: of which vectors, which lanes, and what the level payment follows from. */
+typedef struct {
+    long count, vector[STEPPED];
+    mask which[STEPPED], capped[STEPPED];
+    vec r[STEPPED], left[STEPPED];
+} recasts;
+
+/* Adds lanes of vector i to what is to be recast; those of `capped` move by their payment cap at most. */
+INLINE void ask(const stepped_run *run, const walk *w, recasts *todo, long first, long i, mask which, mask capped,
+                int plain, double s) {
+    const vec a_year = ROW(ROW_COMPOUND) * w->rate[i];
+    const long at = todo->count++;
+    todo->vector[at] = i;
+    todo->which[at] = which;
+    todo->capped[at] = capped;
+    todo->r[at] = plain ? a_year / 12.0 : choose(ROW(ROW_CALENDAR) >= 0.0, a_year * ROW(ROW_PERIOD), a_year / 12.0);
+    todo->left[at] = at_least(plain ? ROW(ROW_AMORTIZED) - s : payments_left(run, first, i, s), (vec){0} + 1.0);
+}
+
+/* Recasts the contract's payments to what repays the balances by the end of the amortization. */
+INLINE void recast(const stepped_run *run, walk *w, const recasts *todo, long first, int plain, double s) {
+    vec level[TOGETHER];
+    for (long at = 0; at < todo->count; at++) {
+        const long i = todo->vector[at];
+        const mask which = todo->which[at], capped = todo->capped[at];
+        if (at % TOGETHER == 0) {
+            const long rest = todo->count - at;
+            const vec *r = todo->r + at, *left = todo->left + at;
+            if (rest == 1) level_payments(w->a, todo->vector + at, r, left, 1, level);
+            else level_payments(w->a, todo->vector + at, r, left, rest < TOGETHER ? rest : TOGETHER, level);
+        }
+        const vec cap = ROW(ROW_PAYMENT_CAP), old = w->contract[i];
+        vec fresh = ROW(ROW_PAYS) * level[at % TOGETHER];
+        mask bound = capped & (cap < INFINITY);
+        if (!plain && any(bound)) {
+            vec finite = choose(cap < INFINITY, cap, (vec){0});
+            fresh = choose(bound, at_most(at_least(fresh, old / (1.0 + finite)), old * (1.0 + finite)), fresh);
+        }
+        w->contract[i] = choose(which, fresh, old);
+        w->computed[i] = choose(which, (vec){0} + 1.0, w->computed[i]);
+        vec later = choose(w->steady[i] > 0.0, (vec){0} + (s + REFRESH), (vec){0} + INFINITY);
+        w->refresh[i] = choose(which, later, w->refresh[i]);
     }
-    w->contract[i] = choose(which, fresh, old);
-    w->computed[i] = choose(which, (vec){0} + 1.0, w->computed[i]);
-    vec later = choose(w->steady[i] > 0.0, (vec){0} + (s + REFRESH), (vec){0} + INFINITY);
-    w->refresh[i] = choose(which, later, w->refresh[i]);
 }
 
 /* Runs the operations of lane j that fall at s. Returns whether its payment is to be recast without a cap; sets
@@ -196,13 +224,13 @@ INLINE int operate(const stepped_run *run, walk *w, long first, long i, int j, d
 }
 
 /* Sets what a month reads from the state: rate of the month, payment and compounding, with what holds them back. */
-INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s) {
+INLINE void settle(const stepped_run *run, walk *w, long first, long i, int plain, double s) {
     const vec zero = {0}, one = zero + 1.0, never = zero + INFINITY, hold = w->hold[i];
     mask held = hold > 0.0, waits = held | (w->interest_only[i] > 0.0), ends = ROW(ROW_LAST) == s;
     w->compound[i] = ROW(ROW_COMPOUND);
-    w->r[i] = choose(ROW(ROW_CALENDAR) >= 0.0, w->rate[i], w->rate[i] / 12.0);
+    w->r[i] = plain ? w->rate[i] / 12.0 : choose(ROW(ROW_CALENDAR) >= 0.0, w->rate[i], w->rate[i] / 12.0);
     w->payment[i] = w->contract[i];
-    if (any(waits)) {
+    if (!plain && any(waits)) {
         vec compound = choose(w->interest_only[i] > 0.0, zero, w->compound[i]);
         mask accrues = hold == (double)HOLD_ACCRUED;
         w->compound[i] = choose((hold == (double)HOLD_CAPITALIZED) | accrues, one, choose(held, zero, compound));
@@ -210,7 +238,7 @@ INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s
         w->r[i] = choose(accrues, simple, choose(hold == (double)HOLD_FORGIVEN, zero, w->r[i]));
         w->payment[i] = choose(waits, zero, w->payment[i]);
     }
-    if (any(ends)) {
+    if (s >= w->first_end && any(ends)) {
         w->payment[i] = choose(ends, zero + ALL_DUE, w->payment[i]);
         w->scheduled[i] = choose(ends, zero - 1.0, w->scheduled[i]);
         w->revolves[i] = choose(ends, zero, w->revolves[i]);
@@ -223,21 +251,22 @@ INLINE void settle(const stepped_run *run, walk *w, long first, long i, double s
 }
 
 /* The first time after s at which anything happens to a lane of vector i. */
-INLINE double next_due(const stepped_run *run, const walk *w, long first, long i, double s) {
+INLINE double next_due(const stepped_run *run, const walk *w, long first, long i, int plain, double s) {
     const vec last = ROW(ROW_LAST);
-    vec due = at_most(at_most(w->next_reset[i], w->next_recast[i]), at_most(w->next_full[i], w->refresh[i]));
+    vec due = at_most(w->next_reset[i], w->refresh[i]);
+    if (!plain) due = at_most(due, at_most(w->next_recast[i], w->next_full[i]));
     mask accrues = w->hold[i] == (double)HOLD_ACCRUED; /* their interest is another share of the balance each month */
-    due = choose(accrues, at_most(due, (vec){0} + (s + 1.0)), due);
-    due = at_most(at_most(due, w->next_op[i]), choose(last > s, last, (vec){0} + INFINITY));
+    if (!plain) due = at_most(choose(accrues, at_most(due, (vec){0} + (s + 1.0)), due), w->next_op[i]);
+    due = at_most(due, choose(last > s, last, (vec){0} + INFINITY));
     due = at_most(due, __builtin_shuffle(due, (mask){4, 5, 6, 7, 0, 1, 2, 3}));
     due = at_most(due, __builtin_shuffle(due, (mask){2, 3, 0, 1, 6, 7, 4, 5}));
     return due[0] < due[1] ? due[0] : due[1];
 }
 
-/* What happens to vector i at time s, before month s + 1. Called, not inlined: it is rare and long. */
-SIMD static __attribute__((noinline)) void events(const stepped_run *run, walk *w, long first, long i, double s) {
+/* What happens to vector i at time s, before month s + 1, up to the payments that it asks to be recast. */
+INLINE void event(const stepped_run *run, walk *w, recasts *todo, long first, long i, int plain, double s) {
     mask full = {0}, follows = {0}, reset = w->next_reset[i] == s;
-    if (any(w->next_op[i] == s))
+    if (!plain && any(w->next_op[i] == s))
         for (int j = 0; j < LANES; j++) {
             if (w->next_op[i][j] != s) continue;
             int as_reset = 0;
@@ -245,30 +274,79 @@ SIMD static __attribute__((noinline)) void events(const stepped_run *run, walk *
             follows[j] = -(long long)as_reset;
         }
     if (any(reset)) {
-        w->rate[i] = choose(reset, reset_rate(run, w, first, i, reset, s), w->rate[i]);
+        w->rate[i] = choose(reset, reset_rate(run, w, first, i, reset, plain, s), w->rate[i]);
         w->unset[i] = choose(reset, (vec){0}, w->unset[i]);
         w->next_reset[i] = choose(reset, w->next_reset[i] + ROW(ROW_RESET_EVERY), w->next_reset[i]);
-        follows |= reset & (ROW(ROW_RECAST_ON_RESET) > 0.0);
+        follows |= plain ? reset : reset & (ROW(ROW_RECAST_ON_RESET) > 0.0);
     }
     mask regular = w->next_recast[i] == s, whole = w->next_full[i] == s;
-    if (any(regular | whole)) {
+    if (plain) regular = whole = (mask){0};
+    if (!plain && any(regular | whole)) {
         w->next_recast[i] = choose(regular, w->next_recast[i] + ROW(ROW_RECAST_EVERY), w->next_recast[i]);
         w->next_full[i] = choose(whole, w->next_full[i] + ROW(ROW_FULL_EVERY), w->next_full[i]);
     }
     full |= whole | (w->refresh[i] == s);
     if (s == 0.0) full |= w->contract[i] != w->contract[i];
     mask capped = (follows | regular) & ~full;
-    if (any(full | capped)) recast(run, w, first, i, full | capped, capped, s);
-    settle(run, w, first, i, s);
-    w->due[i] = next_due(run, w, first, i, s);
+    if (any(full | capped)) ask(run, w, todo, first, i, full | capped, capped, plain, s);
+}
+
+/* What happens to the vectors of a block that are due at time s, all their payments recast together: one alone waits for
+ * each step of its level payment. Returns when the next of them is due. */
+INLINE double events(const stepped_run *run, walk *w, long first, long vectors, int plain, double s) {
+    recasts todo;
+    long due[STEPPED], count = 0;
+    double next = INFINITY;
+    todo.count = 0;
+    for (long i = 0; i < vectors; i++) {
+        if (w->due[i] > s) {
+            if (w->due[i] < next) next = w->due[i];
+            continue;
+        }
+        event(run, w, &todo, first, i, plain, s);
+        due[count++] = i;
+    }
+    recast(run, w, &todo, first, plain, s);
+    for (long k = 0; k < count; k++) {
+        const long i = due[k];
+        settle(run, w, first, i, plain, s);
+        w->due[i] = next_due(run, w, first, i, plain, s);
+        if (w->due[i] < next) next = w->due[i];
+    }
+    return next;
+}
+
+/* Called, not inlined: they are rare and long. The second is for blocks of which only_resets holds. */
+SIMD static __attribute__((noinline)) double any_events(const stepped_run *run, walk *w, long first, long vectors, double s) {
+    return events(run, w, first, vectors, 0, s);
+}
+
+SIMD static __attribute__((noinline)) double resets(const stepped_run *run, walk *w, long first, long vectors, double s) {
+    return events(run, w, first, vectors, 1, s);
+}
+
+/* Whether nothing but resets of the rate, each with the payment recast, happens to the loans of a block until they end;
+ * and a vector reads one index at one time. */
+INLINE int only_resets(const stepped_run *run, long first, long vectors) {
+    for (long i = 0; i < vectors; i++) {
+        const vec index = ROW(ROW_INDEX), back = ROW(ROW_LOOK_BACK);
+        mask more = (ROW(ROW_CALENDAR) >= 0.0) | (ROW(ROW_PROGRAM) != 0.0) | (ROW(ROW_INTEREST_ONLY) > 0.0);
+        more |= (ROW(ROW_NEXT_RECAST) < INFINITY) | (ROW(ROW_NEXT_FULL) < INFINITY) | (ROW(ROW_PAYMENT_CAP) < INFINITY);
+        more |= (ROW(ROW_RECAST_ON_RESET) <= 0.0) | (index != index[0]) | (back != back[0]);
+        if (any(more & (ROW(ROW_BALANCE) != 0.0))) return 0;
+    }
+    return 1;
 }
 
 /* Recasts the lanes whose balance would pass its limit in the month after s. */
 SIMD static __attribute__((noinline)) void pass_limit(const stepped_run *run, walk *w, long first, long i,
                                                       const mask *over, double s) {
-    recast(run, w, first, i, *over, (mask){0}, s);
-    settle(run, w, first, i, s);
-    w->due[i] = next_due(run, w, first, i, s);
+    recasts todo;
+    todo.count = 0;
+    ask(run, w, &todo, first, i, *over, (mask){0}, 0, s);
+    recast(run, w, &todo, first, 0, s);
+    settle(run, w, first, i, 0, s);
+    w->due[i] = next_due(run, w, first, i, 0, s);
 }
 
 INLINE void begin(const stepped_run *run, walk *w, long first, long i) {
@@ -382,8 +460,16 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
     long slot = 0;
     vec sum = {0}, sum_fee = {0};
     if (with_loss) memset(ring, 0, sizeof(vec) * (size_t)(vectors * (lag + 1)));
+    const int plain = only_resets(run, first, vectors);
+    w->first_end = INFINITY;
+    w->rounds = 0;
     for (long i = 0; i < vectors; i++) {
         begin(run, w, first, i);
+        w->rounds |= any(ROW(ROW_ROUNDING) > 0.0);
+        for (int j = 0; j < LANES; j++) {
+            const double last = ROW(ROW_LAST)[j];
+            if (last >= 0 && last < w->first_end) w->first_end = last; /* an empty lane has no month */
+        }
         sum += w->a[i];
         sum_fee += w->fee[i] * w->a[i];
     }
@@ -395,13 +481,7 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
         vec sum_rate = {0}, sum_loss = {0}, flow[FLOWS] = {{0}}, sum_flow[FLOWS] = {{0}};
         sum = sum_fee = (vec){0};
         const double s = (double)(t - 1);
-        if (due <= s) {
-            due = INFINITY;
-            for (long i = 0; i < vectors; i++) {
-                if (w->due[i] <= s) events(run, w, first, i, s);
-                if (w->due[i] < due) due = w->due[i];
-            }
-        }
+        if (due <= s) due = (plain ? resets : any_events)(run, w, first, vectors, s);
         if (with_loss) {
             const long old = slot + 1 > lag ? 0 : slot + 1; /* the slot written lag months before t - 1 */
             for (long i = 0; i < vectors; i++) {
@@ -451,16 +531,14 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
 }
 
 INLINE int needs_limit(const stepped_run *run, long first, long vectors) {
-    const double *limit = run->rows + ROW_LIMIT * run->stride + first * LANES;
-    for (long k = 0; k < vectors * LANES; k++)
-        if (limit[k] < INFINITY) return 1;
+    for (long i = 0; i < vectors; i++)
+        if (any(ROW(ROW_LIMIT) < INFINITY)) return 1;
     return 0;
 }
 
 INLINE int needs_schedule(const stepped_run *run, long first, long vectors) {
-    const double *schedule = run->rows + ROW_SCHEDULE * run->stride + first * LANES;
-    for (long k = 0; k < vectors * LANES; k++)
-        if (schedule[k] >= 0) return 1;
+    for (long i = 0; i < vectors; i++)
+        if (any(ROW(ROW_SCHEDULE) >= 0.0)) return 1;
     return 0;
 }
 
@@ -473,9 +551,8 @@ INLINE int needs_asset(const stepped_run *run, long first, long vectors) {
 }
 
 INLINE int needs_calendar(const stepped_run *run, long first, long vectors) {
-    const double *calendar = run->rows + ROW_CALENDAR * run->stride + first * LANES;
-    for (long k = 0; k < vectors * LANES; k++)
-        if (calendar[k] >= 0) return 1;
+    for (long i = 0; i < vectors; i++)
+        if (any(ROW(ROW_CALENDAR) >= 0.0)) return 1;
     return 0;
 }
 

@@ -1,8 +1,11 @@
 """Contract sums of a run by either walk, backward for plain loans and forward for stepped ones. Part of _core.pyx."""
 
 cdef extern from "stepped.h" nogil:
+    enum: ROW_FEE
+    enum: STEPPED_ROWS
     ctypedef struct stepped_run:
-        const double *rows
+        const double *row[STEPPED_ROWS]
+        long step[STEPPED_ROWS]
         long stride
         long vectors
         const double *index
@@ -24,8 +27,6 @@ cdef extern from "stepped.h" nogil:
                       long stride) noexcept
     void stepped_lanes(const stepped_run *run, long vector, long months, double *lanes, double *dues, double *flows,
                        long stride, double *scratch) noexcept
-    enum: ROW_FEE
-    enum: STEPPED_ROWS
     enum: ASSET_ROWS
     enum: FLOW_DRAW
     enum: FLOW_INCOME
@@ -94,13 +95,14 @@ cdef struct Tables:
 cdef class Walked:
     """What all stepped runs of a chunk read: rows in lanes, programs, schedules, and index values by set.
 
-    rows: float64 (rows, lanes). asset: float64 (rows, lanes) of what is no term loan, or (rows, 0). payments_begin: int32
-    (calendars, months + 1), years_due: float64, by payment. index: float64 (sets, indices, months), `past` of them
-    before the cut-off. set_of:
-    int64 (scenarios,), the set of each. curtail_at, curtail_stride: int64 (sets, sets of assumptions) or (sets, 0), where
-    loans keep their payment when they pay down more.
+    rows: STEPPED_ROWS arrays of float64, a value a lane or one vector for all. asset: float64 (rows, lanes) of what is no
+    term loan, or (rows, 0). payments_begin: int32 (calendars, months + 1), years_due: float64, by payment. index: float64
+    (sets, indices, months), `past` of them before the cut-off. set_of: int64 (scenarios,), the set of each. curtail_at,
+    curtail_stride: int64 (sets, sets of assumptions) or (sets, 0), where loans keep their payment when they pay down more.
     """
-    cdef const double[:, ::1] rows
+    cdef list rows
+    cdef const double *row[STEPPED_ROWS]
+    cdef long step[STEPPED_ROWS]
     cdef const double[:, :, ::1] index
     cdef const long[::1] set_of
     cdef long past
@@ -117,7 +119,13 @@ cdef class Walked:
 
     def __init__(self, rows, index, set_of, past, shares, month, op, value, asset, drawn, payments_begin,
                  years_due, curtail_at, curtail_stride):
+        cdef const double[::1] row
+        cdef int i
         self.rows, self.index, self.set_of, self.past = rows, index, set_of, past
+        for i in range(STEPPED_ROWS):
+            row = rows[i]
+            self.row[i] = &row[0]
+            self.step[i] = LANES if row.shape[0] > LANES else 0
         self.shares, self.month, self.op, self.value = shares, month, op, value
         self.asset, self.drawn = asset, drawn
         self.payments_begin, self.years_due = payments_begin, years_due
@@ -125,8 +133,10 @@ cdef class Walked:
 
     cdef Tables tables(self):
         cdef Tables out
-        out.run.rows = &self.rows[0, 0]
-        out.run.stride = self.rows.shape[1]
+        cdef int i
+        for i in range(STEPPED_ROWS):
+            out.run.row[i], out.run.step[i] = self.row[i], self.step[i]
+        out.run.stride = self.asset.shape[1]
         out.run.vectors = 0
         out.run.index = NULL
         out.run.index_width = self.index.shape[2]
@@ -154,12 +164,15 @@ cdef class Walked:
 
 cdef long point(Source *source, const double[:, ::1] loans, const Tables *tables, const long *row) noexcept nogil:
     """OUT source: the vectors of the run that `row` describes. Returns how many sets of index values it is walked on."""
+    cdef int i
     source.forward = row[RUN_WALK] % WALKS != WALK_BACK
     if not source.forward:
         lane_pointers(&source.plain, &loans[0, 0] + row[RUN_FIRST], loans.shape[1], row[RUN_VECTORS])
         return 1
     source.stepped = tables.run
-    source.stepped.rows = tables.run.rows + row[RUN_FIRST]
+    for i in range(STEPPED_ROWS):
+        if tables.run.step[i]:
+            source.stepped.row[i] = tables.run.row[i] + row[RUN_FIRST]
     if tables.run.asset != NULL:
         source.stepped.asset = tables.run.asset + row[RUN_FIRST]
     source.stepped.vectors = row[RUN_VECTORS]
@@ -196,7 +209,9 @@ cdef void lanes_of(const Source *source, long vector, long months, double *lanes
 
 cdef double lane_fee(const Source *source, long lane) noexcept nogil:
     """A month's servicing fee on a unit of the lane's balance."""
-    return source.stepped.rows[ROW_FEE * source.stepped.stride + lane] if source.forward else source.plain.fee[lane]
+    if not source.forward:
+        return source.plain.fee[lane]
+    return source.stepped.row[ROW_FEE][lane if source.stepped.step[ROW_FEE] else lane % LANES]
 
 
 def place(const double[:] column, const long[:] order, const long[:] place, double[::1] out):

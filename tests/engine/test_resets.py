@@ -1,0 +1,50 @@
+"""Blocks of loans whose rate only resets have a loop of their own, which gives the bits of the general one."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import engine
+
+PATH = engine.MonthlyRates(rates=(0.03 + 0.02 * np.sin(np.arange(400) / 30)).tolist())
+ASSUMED = engine.Assumptions(prepayment=engine.Cpr(rate=0.06), default=engine.Cdr(rate=0.01), rates={"X": PATH})
+TERMS: dict[str, Any] = {
+    "plain": {},
+    "capped": {"periodic_cap": 0.01, "periodic_floor": 0.005, "first_cap": 0.02, "life_cap": 0.09, "life_floor": 0.03},
+    "rounded and looking back": {"rate_rounding": 0.00125, "look_back": 2},
+}
+
+
+def tape(loans: int, **more: Any) -> engine.Tape:
+    random = np.random.default_rng(8)
+    columns = {
+        "balance": random.uniform(1e4, 1e6, loans), "annual_rate": random.uniform(0.03, 0.08, loans),
+        "remaining_term": random.integers(30, 300, loans), "margin": random.uniform(0.0, 0.03, loans),
+        "first_reset": random.integers(0, 25, loans), "reset_frequency": random.choice([1, 6, 12], loans),
+    }  # fmt: skip
+    return engine.Tape.from_columns(index="X", **columns, **more)
+
+
+def by_loan(tape: engine.Tape) -> engine.Cashflows:
+    return engine.project(engine.ProjectionRequest(tape=tape, assumptions=ASSUMED, level="loan", periods=310))
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_loans_that_only_reset_are_walked_alike_beside_one_to_which_more_happens(name: str) -> None:
+    # The eighth shares their vector, and either only resets too or has months of interest only.
+    alone, beside = (
+        by_loan(tape(8, interest_only_term=np.array([0] * 7 + [months]), **TERMS[name])) for months in (0, 12)
+    )
+    for field in alone.fields:
+        assert alone[field][:7].tobytes() == beside[field][:7].tobytes(), field
+    assert alone.balance[7].tobytes() != beside.balance[7].tobytes()
+
+
+@pytest.mark.parametrize("name", TERMS)
+def test_a_pool_of_loans_that_only_reset_is_their_sum(name: str) -> None:
+    whole = tape(500, **TERMS[name])
+    loans = by_loan(whole)
+    pool = engine.project(engine.ProjectionRequest(tape=whole, assumptions=ASSUMED, periods=310))
+    for field in pool.fields:
+        np.testing.assert_allclose(pool[field], loans[field].sum(axis=0), rtol=1e-12, atol=1e-6, err_msg=field)
