@@ -9,6 +9,7 @@ or another key, must not reach the copies that earlier backups rest on.
 """
 
 import hashlib
+import re
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,7 @@ COPIES = "backups/objects/"
 LISTS = "backups/inventory/"
 # Keys that a report or an error names; how many there are is told in full.
 MOST_NAMED = 1000
+COPY = re.compile(r"[0-9a-f]{64}")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -196,7 +198,7 @@ def unlisted_deleted(store: ObjectStore, folder: str, manifests: Iterable[Manife
     except (ArchiveDamaged, KeyMissing):
         return 0
     numbers = array("Q", sorted(listed))
-    unlisted = [info.key for info in store.list(f"{COPIES}{folder}/") if not among(number(info.key), numbers)]
+    unlisted = [key for key in copies_in(store, folder) if not among(number(key), numbers)]
     for key in unlisted:
         store.delete(key)
     return len(unlisted)
@@ -207,10 +209,15 @@ class Copies:
 
     def __init__(self, store: ObjectStore, folder: str) -> None:
         # A store lists in order of keys, and so of their numbers.
-        self.numbers = array("Q", (number(info.key) for info in store.list(f"{COPIES}{folder}/")))
+        self.numbers = array("Q", map(number, copies_in(store, folder)))
 
     def __contains__(self, key: str) -> bool:
         return among(number(key), self.numbers)
+
+
+def copies_in(store: ObjectStore, folder: str) -> Iterator[str]:
+    """The keys of the copies in a folder, in order; what else lies there is nobody's business here."""
+    return (info.key for info in store.list(f"{COPIES}{folder}/") if COPY.fullmatch(info.key.rpartition("/")[2]))
 
 
 def number(copy: str) -> int:

@@ -222,21 +222,29 @@ class BackupManager:
                 listed = contents.inventory if contents is not None else None
                 objects = inventory.brought_back(self.objects, self.store, listed, self.keys)
                 former = locked.swap(scratch)
-                if drop_old and former is not None:
-                    locked.drop(former)
-                restored = RestoreReport(
-                    key=backup_key,
-                    database=locked.name,
-                    tables=report.tables,
-                    rows=rows,
-                    seconds=round(time.monotonic() - started, 3),
-                    former=None if drop_old else former,
-                    kept=[name for name in locked.found_beside("before") if name != former],
-                    objects=objects,
-                    notes=scratch.notes + ([report.cannot_tell] if report.cannot_tell else []),
-                )
+                # From here on the database is restored, whatever else fails: what does is told beside that.
+                notes = scratch.notes + ([report.cannot_tell] if report.cannot_tell else [])
+                with told(notes, f"the replaced database is still there as {former}"):
+                    if drop_old and former is not None:
+                        locked.drop(former)
+                        former = None
+                kept: list[str] = []
+                with told(notes, "what earlier restores left cannot be listed"):
+                    kept = [name for name in locked.found_beside("before") if name != former]
+        with told(notes, "the store does not keep that this backup was restored"):
             if manifest is not None:
                 self.note_restore(backup_key, objects)
+        restored = RestoreReport(
+            key=backup_key,
+            database=database.name,
+            tables=report.tables,
+            rows=rows,
+            seconds=round(time.monotonic() - started, 3),
+            former=former,
+            kept=kept,
+            objects=objects,
+            notes=notes,
+        )
         logger.info("backup restored", extra={"key": backup_key, "rows": rows, "seconds": restored.seconds})
         return restored
 
@@ -301,11 +309,15 @@ class BackupManager:
         status.drilled(self.store, shown(database), moment(), passed)
 
     def prune(self, db_name: str | None = None, retention: Retention | None = None) -> PruneReport:
-        """What was kept and what deleted. The newest backup and the newest sound one are always kept."""
+        """What was kept and what deleted. The newest backup and the newest sound one are always kept.
+
+        A backup whose manifest cannot be read is left alone, and so are all copies of objects, which it may share.
+        """
         database = self.database(db_name)
         with translated(), database.locked() as locked:
             self.vault.clear(locked.name)
-            manifests = {one.key: one for one in self.vault.manifests(locked.name)}
+            unreadable: list[str] = []
+            manifests = {one.key: one for one in self.vault.manifests(locked.name, unreadable)}
             checks = {key: self.vault.check(key) for key in manifests}
             candidates = [
                 Candidate(one.created, key, check.sound if (check := checks[key]) else None)
@@ -315,11 +327,14 @@ class BackupManager:
             deleted = [key for key in manifests if key not in keep]
             for key in deleted:
                 self.vault.discard(key)
-            copies = inventory.unlisted_deleted(
-                self.store, shown(locked.name), [manifests[key] for key in sorted(keep)], self.keys
-            )
+            left = [manifests[key] for key in sorted(keep)]
+            copies = 0
+            if unreadable:
+                logger.warning("manifests cannot be read, so no copies are deleted", extra={"keys": unreadable})
+            else:
+                copies = inventory.unlisted_deleted(self.store, shown(locked.name), left, self.keys)
         logger.info("backups pruned", extra={"kept": len(keep), "deleted": len(deleted), "copies": copies})
-        return PruneReport(kept=sorted(keep), deleted=deleted, copies=copies)
+        return PruneReport(kept=sorted(keep), deleted=deleted, copies=copies, unreadable=unreadable)
 
     def status(self, db_name: str | None = None) -> Status:
         """How backups of a database went lately, for /health and /metrics; also told to the metrics of this process."""
@@ -368,6 +383,16 @@ def translated() -> Iterator[None]:
         yield
     except StoreError as error:
         raise BackupError(f"the store of backups: {error}") from error
+
+
+@contextmanager
+def told(notes: list[str], what: str) -> Iterator[None]:
+    """Has a failure noted instead of raised."""
+    try:
+        yield
+    except (BackupError, StoreError) as error:
+        logger.warning("%s: %s", what, error)
+        notes.append(f"{what}: {error}")
 
 
 def rows_of(contents: Contents) -> int:

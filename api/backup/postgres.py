@@ -28,6 +28,7 @@ LISTS = {"search_path", "temp_tablespaces", "session_preload_libraries", "local_
 RENAME_ATTEMPTS = 5
 # pg_restore of this version and newer sets it first of all, and stops where the server does not know it.
 NEW_SETTING, SETTING = 17, b"SET transaction_timeout = 0;\n"
+NUMBER = "SELECT oid FROM pg_database WHERE datname = $1"
 # By number and not by name: the name is the restored database's when the names are swapped.
 TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datid = $1"
 
@@ -65,6 +66,11 @@ class PostgresDatabase:
     @property
     def name(self) -> str:
         return self.target.database
+
+    def formers(self) -> list[str]:
+        """The databases that restores replaced and nobody has dropped yet, oldest first."""
+        with Loop() as loop, Session(loop, self.target) as session:
+            return found_beside(session, self.name, "before")
 
     @contextmanager
     def locked(self) -> Iterator["LockedPostgres"]:
@@ -132,19 +138,13 @@ class LockedPostgres:
     def beside(self, word: str) -> str:
         """A name that no database has, such as app_restore_20261125010203."""
         when = moment()
-        while self.exists(name := self.beside_at(word, when)):
+        while self.exists(name := beside_at(self.name, word, when)):
             when += timedelta(seconds=1)
         return name
 
-    def beside_at(self, word: str, when: datetime) -> str:
-        tail = f"_{word}_{when:%Y%m%d%H%M%S}"
-        return self.name.encode()[: MAX_NAME - len(tail)].decode(errors="ignore") + tail
-
     def found_beside(self, word: str) -> list[str]:
         """The databases of that form that are there, oldest first."""
-        form = re.compile(re.escape(self.beside_at(word, moment())[:-14]) + r"\d{14}")
-        rows = self.session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")
-        return [row["datname"] for row in rows if form.fullmatch(row["datname"])]
+        return found_beside(self.session, self.name, word)
 
     def drop(self, name: str) -> None:
         self.session.execute(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)")
@@ -257,16 +257,31 @@ class LockedPostgres:
         Renaming locks the live database against new connections; those it has are ended meanwhile.
         """
         former = self.beside("before") if self.exists(self.name) else None
-        for _ in range(RENAME_ATTEMPTS - 1):
+        scratch = self.session.value(NUMBER, restored.name)
+        left = RENAME_ATTEMPTS
+        while True:
+            left -= 1
             try:
                 self.loop.run(self.renamed(restored, former))
                 return former
             except BackupError as error:
+                if self.is_swapped(scratch, error):
+                    return former
                 # Somebody who connected just before the lock was taken; it is ended in the next round.
-                if not isinstance(error.__cause__, asyncpg.ObjectInUseError):
+                if not left or not isinstance(error.__cause__, asyncpg.ObjectInUseError):
                     raise
-        self.loop.run(self.renamed(restored, former))
-        return former
+
+    def is_swapped(self, scratch: int, error: BackupError) -> bool:
+        """Whether the scratch database has the live one's name, after an error that may have come when it had.
+
+        Raises BackupError where that cannot be found out.
+        """
+        try:
+            with Session(self.loop, self.session.target) as session:
+                return bool(session.value(NUMBER, self.name) == scratch)
+        except BackupError as away:
+            unknown = f"it is not known whether {self.name!r} was replaced; look at the names of the databases"
+            raise BackupError(f"{unknown}: {error}; {away}") from error
 
     async def renamed(self, restored: Restored, former: str | None) -> None:
         """Swaps the names in one transaction, while a second connection ends those of the live database."""
@@ -277,16 +292,20 @@ class LockedPostgres:
             statements.insert(0, f"ALTER DATABASE {quoted(self.name)} RENAME TO {quoted(former)}")
         renaming = await connected(self.session.target)
         try:
-            live = await renaming.fetchval("SELECT oid FROM pg_database WHERE datname = $1", self.name)
+            live = await renaming.fetchval(NUMBER, self.name)
             ending = asyncio.create_task(self.end_connections(live))
             try:
                 async with renaming.transaction():
                     for statement in statements:
                         await renaming.execute(statement)
+            except asyncpg.ObjectInUseError as error:
+                if ending.done() and (reason := ending.exception()) is not None:
+                    raise BackupError(f"the connections to {self.name!r} could not be ended: {reason}") from error
+                raise
             finally:
                 ending.cancel()
-                with suppress(asyncio.CancelledError):
-                    await ending
+                # What became of it matters no more: the names are swapped, or the error says why they are not.
+                await asyncio.gather(ending, return_exceptions=True)
         finally:
             await renaming.close(timeout=5)
 
@@ -299,6 +318,19 @@ class LockedPostgres:
                 await asyncio.sleep(0.1)
         finally:
             connection.terminate()
+
+
+def beside_at(name: str, word: str, when: datetime) -> str:
+    """A database's name with a word and a time behind it, cut to what PostgreSQL takes."""
+    tail = f"_{word}_{when:%Y%m%d%H%M%S}"
+    return name.encode()[: MAX_NAME - len(tail)].decode(errors="ignore") + tail
+
+
+def found_beside(session: Session, name: str, word: str) -> list[str]:
+    """The databases of that form that are there, oldest first."""
+    form = re.compile(re.escape(beside_at(name, word, moment())[:-14]) + r"\d{14}")
+    rows = session.rows("SELECT datname FROM pg_database WHERE NOT datistemplate ORDER BY 1")
+    return [row["datname"] for row in rows if form.fullmatch(row["datname"])]
 
 
 def without_setting(script: Iterator[bytes]) -> Iterator[bytes]:

@@ -42,7 +42,7 @@ class RestoreReport(msgspec.Struct, frozen=True, kw_only=True):
     """A database that was restored.
 
     former: what the replaced one is called now, none where there was none or it was dropped. kept: what earlier
-    restores left and nobody dropped yet. notes: what is not as it was.
+    restores left and nobody dropped yet. notes: what is not as it was, and what failed after the swap.
     """
 
     key: str
@@ -68,11 +68,15 @@ class DrillReport(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PruneReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What retention kept and deleted. copies: objects' copies deleted since no backup lists them any more."""
+    """What retention kept and deleted. copies: objects' copies deleted since no backup lists them any more.
+
+    unreadable: backups whose manifest cannot be read. They are left alone, and so are all copies while there are any.
+    """
 
     kept: list[str]
     deleted: list[str]
     copies: int
+    unreadable: list[str] = []
 
 
 def record_of(manifest: Manifest, check: Check | None) -> BackupRecord:

@@ -45,6 +45,10 @@ class SqliteDatabase:
     def name(self) -> str:
         return self.path.stem
 
+    def formers(self) -> list[str]:
+        """The files that restores kept and nobody has deleted yet, oldest first."""
+        return found_beside(self.path, "before")
+
     @contextmanager
     def locked(self) -> Iterator["LockedSqlite"]:
         """The database while nothing else backs it up or restores it. Raises BackupBusy where something does."""
@@ -184,11 +188,12 @@ class LockedSqlite:
         return name
 
     def drop(self, name: str) -> None:
-        Path(name).unlink(missing_ok=True)
+        with translated():
+            Path(name).unlink(missing_ok=True)
 
     def found_beside(self, word: str) -> list[str]:
         """What earlier restores kept."""
-        return sorted(str(found) for found in self.path.parent.glob(f"{self.path.name}.{word}_*"))
+        return found_beside(self.path, word)
 
 
 @contextmanager
@@ -229,6 +234,11 @@ def opened(path: Path) -> sqlite3.Connection:
     with suppress(FileExistsError):
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def found_beside(path: Path, word: str) -> list[str]:
+    """The files of that form that are there, oldest first."""
+    return sorted(str(found) for found in path.parent.glob(f"{path.name}.{word}_*"))
 
 
 def pieces(path: Path) -> Iterator[bytes]:

@@ -71,13 +71,21 @@ class Vault:
                 self.store.delete(key + BEGUN)
         return begun
 
-    def manifests(self, database: str | None = None) -> Iterator[Manifest]:
-        """The manifests there are, of one database or of all, by key; one that cannot be read is no backup."""
+    def manifests(self, database: str | None = None, unreadable: list[str] | None = None) -> Iterator[Manifest]:
+        """The manifests there are, of one database or of all, by key; one that cannot be read is no backup.
+
+        unreadable: takes the keys of those.
+        """
         for info in self.store.list(FOLDER):
             key = info.key.removesuffix(MANIFEST)
             if key != info.key and belongs(key, database):
-                with suppress(ArchiveDamaged, NoSuchBackup):
+                try:
                     yield self.manifest(key)
+                except NoSuchBackup:
+                    continue  # deleted since it was listed
+                except ArchiveDamaged:
+                    if unreadable is not None:
+                        unreadable.append(key)
 
     def manifest(self, key: str) -> Manifest:
         """The manifest of a backup. Raises NoSuchBackup, and Unusable for a key of another form."""

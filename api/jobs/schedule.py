@@ -17,6 +17,7 @@ from sqlalchemy import delete, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from api import metrics
+from api.backup.places import database_from
 from api.jobs.upkeep import this_worker
 from api.setting_checks import NEVER
 from api.settings import Settings
@@ -94,7 +95,13 @@ async def drill_a_restore(storage: Storage, settings: Settings) -> None:
 
 @scheduled("41 3 * * *")
 async def sweep_objects(storage: Storage, settings: Settings) -> None:
-    """Deletes objects that no row names, and writes that were begun and never ended."""
+    """Deletes objects that no row names, and writes that were begun and never ended.
+
+    None while there is a database that a restore replaced: its rows name what those of the restored one do not.
+    """
+    if formers := await asyncio.to_thread(database_from(settings).formers):
+        logger.warning("no objects are swept while a replaced database is kept", extra={"databases": formers})
+        return
     async with storage.database.read() as connection:
         known = set((await connection.execute(select(tapes.c.object_key))).scalars())
         large = select(results.c.object_key).where(results.c.object_key.is_not(None)).distinct()

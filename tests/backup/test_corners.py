@@ -1,5 +1,7 @@
 """What happens seldom: names taken, roles and settings missing, servers that are older or in the way."""
 
+import asyncio
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ import msgspec
 import pytest
 
 from api.backup import BackupError, BackupManager, places
+from api.backup import postgres as postgres_module
 from api.backup.manifest import MANIFEST, Manifest
 from api.backup.postgres import Dump, LockedPostgres
 from api.settings import Settings
+from api.storage.objects import StoreError
 from tests.backup.world import asked, databases, state
 from tests.servers import Postgres
 
@@ -64,6 +68,132 @@ def test_a_connection_that_got_in_is_ended_in_the_next_round(
     monkeypatch.setattr("api.backup.postgres.LockedPostgres.exists", lambda self, name: False)
     with pytest.raises(BackupError, match="already exists"):  # another fault than that is told at once
         manager.restore_database(key)
+
+
+def test_what_fails_once_the_names_are_swapped_makes_no_failed_restore(
+    manager: BackupManager, postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state(postgres, database)
+    key = manager.backup_database().key
+    real_end, real_renamed = LockedPostgres.end_connections, LockedPostgres.renamed
+
+    async def ends_badly(self: Any, live: Any) -> None:
+        try:
+            await real_end(self, live)
+        except asyncio.CancelledError:
+            raise OSError("cut off while it ended") from None
+
+    async def loses_the_answer(self: Any, *arguments: Any) -> None:
+        await real_renamed(self, *arguments)
+        raise ConnectionResetError("the answer to COMMIT was lost")
+
+    for name, fault in (("end_connections", ends_badly), ("renamed", loses_the_answer)):
+        postgres.run("UPDATE loan SET balance = 1", database=database)
+        with monkeypatch.context() as patched:
+            patched.setattr(LockedPostgres, name, fault)
+            report = manager.restore_database(key)
+        assert state(postgres, database) == before
+        assert report.former is not None
+        assert asked(postgres, "SELECT count(DISTINCT balance) FROM loan", report.former) == [(1,)]
+        postgres.run(f'DROP DATABASE "{report.former}"')
+
+
+def test_where_the_server_goes_away_in_the_swap_nothing_is_claimed(
+    manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = manager.backup_database().key
+    gone: list[bool] = []
+    real = postgres_module.connected
+
+    async def connected(target: Any) -> Any:
+        if gone:
+            raise ConnectionRefusedError("no server")
+        return await real(target)
+
+    async def breaks(self: Any, *arguments: Any) -> None:
+        gone.append(True)
+        raise ConnectionResetError("cut")
+
+    monkeypatch.setattr("api.backup.session.connected", connected)
+    monkeypatch.setattr(LockedPostgres, "renamed", breaks)
+    with pytest.raises(BackupError, match=r"it is not known whether .* was replaced; look at .*: .*cut; .*no server"):
+        manager.restore_database(key)
+
+
+def test_connections_that_cannot_be_ended_are_told_as_the_reason(
+    manager: BackupManager, postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = manager.backup_database().key
+    monkeypatch.setattr("api.backup.postgres.RENAME_ATTEMPTS", 1)
+    monkeypatch.setattr("api.backup.postgres.TERMINATE", "SELECT pg_no_such_function($1)")
+    there, stop, open_now = databases(postgres), threading.Event(), threading.Event()
+
+    def service() -> None:
+        async def work() -> None:
+            connection = await asyncpg.connect(
+                host=postgres.host, port=postgres.port, user=postgres.user, database=database
+            )
+            open_now.set()
+            await asyncio.to_thread(stop.wait, 60)
+            await connection.close()
+
+        asyncio.run(work())
+
+    thread = threading.Thread(target=service)
+    thread.start()
+    assert open_now.wait(30)
+    try:
+        with pytest.raises(BackupError, match="could not be ended: function pg_no_such_function"):
+            manager.restore_database(key)
+    finally:
+        stop.set()
+        thread.join()
+    assert databases(postgres) == there
+
+
+def test_what_cannot_be_done_after_the_swap_is_noted(
+    manager: BackupManager, postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state(postgres, database)
+    key = manager.backup_database().key
+    real = LockedPostgres.drop
+
+    def drop(self: LockedPostgres, name: str) -> None:
+        if "_before_" in name:
+            raise BackupError("no")
+        real(self, name)
+
+    def fails(*arguments: object) -> None:
+        raise StoreError("away")
+
+    def lists_nothing(*arguments: object) -> list[str]:
+        if arguments[-1] == "before":
+            raise BackupError("gone")
+        return []
+
+    postgres.run("DELETE FROM loan", database=database)
+    with monkeypatch.context() as patched:
+        patched.setattr(LockedPostgres, "drop", drop)
+        patched.setattr(LockedPostgres, "found_beside", lists_nothing)
+        patched.setattr(manager.vault, "note", fails)
+        report = manager.restore_database(key, drop_old=True)
+    assert state(postgres, database) == before
+    assert report.former in databases(postgres)
+    assert report.notes == [
+        f"the replaced database is still there as {report.former}: no",
+        "what earlier restores left cannot be listed: gone",
+        "the store does not keep that this backup was restored: away",
+    ]
+
+
+def test_replaced_databases_are_found_until_they_are_dropped(manager: BackupManager, postgres: Postgres) -> None:
+    key = manager.backup_database().key
+    assert manager.database().formers() == []
+    former = manager.restore_database(key).former
+    assert former is not None
+    assert manager.database().formers() == [former]
+    postgres.run(f'DROP DATABASE "{former}"')
+    assert manager.database().formers() == []
 
 
 def test_a_connection_that_does_not_close_is_dropped(manager: BackupManager, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from api.backup import (
     inventory,
 )
 from api.backup.keys import Keys
+from api.backup.manifest import MANIFEST
 from api.settings import Settings
 from api.storage.objects import StoreError
 from tests.backup.world import KEYS
@@ -280,6 +281,30 @@ def test_nothing_is_pruned_while_an_inventory_cannot_be_read(kept: BackupManager
     kept.store.put_stream(stray, [b""])
     assert kept.prune().copies == 0
     assert len(copies(kept)) == 4
+
+
+def test_nothing_that_a_backup_with_an_unreadable_manifest_may_share_is_pruned(kept: BackupManager) -> None:
+    old = kept.backup_database().key
+    raw = b"".join(kept.store.get_stream(old + MANIFEST))
+    kept.objects.delete("tapes/a/1.parquet")
+    new = kept.backup_database().key
+    kept.store.put_stream(old + MANIFEST, [raw[:-1]])
+    report = kept.prune(retention=Retention(daily=1, weekly=0, monthly=0))
+    assert (report.kept, report.deleted, report.copies, report.unreadable) == ([new], [], 0, [old])
+    # Its manifest comes back (another version of the bucket has it): everything is there still.
+    kept.store.put_stream(old + MANIFEST, [raw])
+    assert kept.verify_backup(old).objects == 3
+    assert kept.prune(retention=Retention(daily=1, weekly=0, monthly=0)).copies == 1
+
+
+def test_what_is_no_copy_is_left_alone(kept: BackupManager) -> None:
+    kept.backup_database()
+    folder = copies(kept)[0].rpartition("/")[0]
+    for name in ("README", "f" * 64):
+        kept.store.put_stream(f"{folder}/{name}", [b"x"])
+    assert kept.prune().copies == 1  # that of the form of a copy, which nothing lists
+    assert kept.store.head(f"{folder}/README") is not None
+    assert kept.verify_backup(kept.backup_database().key).objects == 3
 
 
 def test_an_object_deleted_while_the_backup_runs_is_left_out(

@@ -1,6 +1,7 @@
 """The schedule: one leads, another takes over, and the duties do what they say."""
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from apscheduler.triggers.cron import CronTrigger
@@ -72,6 +73,21 @@ async def test_a_store_whose_rows_are_gone_is_not_swept_empty(
     monkeypatch.setattr(schedule, "ORPHAN_AGE", timedelta(0))
     await schedule.sweep_objects(storage, settings)
     assert len(list(storage.objects.list())) == 21
+
+
+async def test_nothing_is_swept_while_a_replaced_database_is_kept(
+    settings: Settings, storage: Storage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Its rows may name objects that came after the backup which took its place, and it may be put back.
+    storage.objects.put_stream("tapes/newer.parquet", [b"x"])
+    monkeypatch.setattr(schedule, "ORPHAN_AGE", timedelta(0))
+    former = tmp_path / "cashflow.db.before_20261130010203"
+    former.touch()
+    await schedule.sweep_objects(storage, settings)
+    assert [info.key for info in storage.objects.list()] == ["tapes/newer.parquet"]
+    former.unlink()
+    await schedule.sweep_objects(storage, settings)
+    assert list(storage.objects.list()) == []
 
 
 async def test_idempotency_keys_are_forgotten_after_a_week(settings: Settings, storage: Storage) -> None:
