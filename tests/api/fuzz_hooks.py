@@ -9,12 +9,12 @@ PACKED = ("application/msgpack", "application/vnd.msgpack")
 
 
 def packable(value: Any) -> Any:
-    """A value without whole numbers beyond the 64 bits of MessagePack."""
+    """A value whose whole numbers end where the 64 bits of MessagePack do."""
     if isinstance(value, dict):
         return {key: packable(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [packable(inner) for inner in value]
-    return float(value) if isinstance(value, int) and not -(2**63) <= value < 2**64 else value
+    return min(max(value, -(2**63)), 2**64 - 1) if type(value) is int else value
 
 
 @schemathesis.serializer(*PACKED)
