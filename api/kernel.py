@@ -2,6 +2,8 @@
 
 import time
 
+import msgspec
+
 import engine
 from api import metrics
 
@@ -14,3 +16,13 @@ def project(
     cashflows = engine.project(request, threads)
     metrics.record_projection(request.level, interface, loan_months, time.perf_counter() - started)
     return cashflows
+
+
+def check(request: engine.ProjectionRequest) -> None:
+    """Raises InvalidInput for a tape or assumptions that project would refuse, before anything is projected.
+
+    What only both together show to be wrong, such as a loan's index without a path, is left to project.
+    """
+    request.tape.arrays()
+    nothing = engine.Tape.from_columns(balance=[], annual_rate=[], remaining_term=[])
+    engine.project(msgspec.structs.replace(request, tape=nothing), threads=1)

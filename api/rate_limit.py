@@ -5,8 +5,11 @@ people behind one address do not take from each other. GraphQL pays more than a 
 Answers carry RateLimit and RateLimit-Policy (the IETF draft on RateLimit header fields), refusals Retry-After too.
 """
 
+import asyncio
 import ipaddress
 import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Send
@@ -116,29 +119,96 @@ async def charge_user(scope: Any, limiter: Limiter, cost: int) -> None:
         raise too_many(limiter.user, count)
 
 
+class Abandoned(Refusal):
+    """A part of the query that is not computed, since another one is refused."""
+
+    def __init__(self) -> None:
+        super().__init__(422, "This part was not computed, since another part of the query is refused.")
+
+
 class Meter:
-    """What a GraphQL request costs: as many requests as it has projections, or millions of numbers if they are more."""
+    """What a GraphQL request costs: as many requests as it has projections, or millions of numbers if they are more.
+
+    The parts of a query run side by side. Each tells its cost before any is paid for or computed: a query that is
+    refused for one of them, or for what all cost together, pays for none.
+    """
 
     def __init__(self, scope: Any, limiter: Limiter, max_cells: int) -> None:
         self.scope, self.limiter, self.max_cells = scope, limiter, max_cells
         self.cells = self.due = 0
         self.paid = 1
         self.refusal: Refusal | None = None
+        self.untold = self.parts = 0
+        self.abandoned = False
+        self.all_told = asyncio.Event()
+        self.paying = asyncio.Lock()
+
+    @asynccontextmanager
+    async def part(self) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+        """A part of the query, from its first look at its input; gives the charge that it awaits once.
+
+        The charge raises Abandoned where another part was refused before it told its cost, and what `charge` raises.
+        """
+        self.untold += 1
+        self.parts += 1
+        self.all_told.clear()
+        told = False
+
+        def tell() -> None:
+            nonlocal told
+            told = True
+            self.untold -= 1
+            if not self.untold:
+                self.all_told.set()
+
+        async def charge(cells: int) -> None:
+            self.count(cells)
+            tell()
+            await self.all_told.wait()
+            if self.abandoned:
+                # The part that was refused says why, and says it first.
+                await asyncio.sleep(0)
+                raise Abandoned
+            await self.settle()
+
+        # The parts beside it begin in the same round of the loop.
+        await asyncio.sleep(0)
+        try:
+            yield charge
+        finally:
+            if not told:
+                self.abandoned = True
+                tell()
+
+    @property
+    def several(self) -> bool:
+        """Whether the query has several parts: one that is refused should show it before the others are paid."""
+        return self.parts > 1
 
     async def charge(self, cells: int) -> None:
         """Charges a projection with so many numbers in its answer. Raises Refusal: 413 or 429."""
+        self.count(cells)
+        await self.settle()
+
+    def count(self, cells: int) -> None:
         self.cells += cells
-        if self.cells > self.max_cells:
-            text = f"The answer has up to {self.cells:,} numbers; at most {self.max_cells:,} are sent at once."
-            raise Refusal(413, text + " Ask for fewer columns, rows or projections.")
         self.due += max(1, math.ceil(cells / CELLS_PER_REQUEST))
-        if not self.limiter.enabled or self.due <= self.paid:
-            return
-        cost, self.paid = self.due - self.paid, self.due
-        if self.due > self.limiter.user.limit:
-            raise Refusal(413, f"The query costs {self.due:,} requests; {self.limiter.user.limit:,} are all there are.")
-        try:
-            await charge_user(self.scope, self.limiter, cost)
-        except Refusal as refusal:
-            self.refusal = refusal
-            raise
+
+    async def settle(self) -> None:
+        """Pays for what was counted and is not paid yet. Raises Refusal: 413 or 429."""
+        async with self.paying:
+            if self.refusal is not None:
+                raise self.refusal
+            if self.cells > self.max_cells:
+                text = f"The answer has up to {self.cells:,} numbers; at most {self.max_cells:,} are sent at once."
+                raise Refusal(413, text + " Ask for fewer columns, rows or projections.")
+            if not self.limiter.enabled or self.due <= self.paid:
+                return
+            if self.due > (most := self.limiter.user.limit):
+                raise Refusal(413, f"The query costs {self.due:,} requests; {most:,} are all there are.")
+            try:
+                await charge_user(self.scope, self.limiter, self.due - self.paid)
+            except Refusal as refusal:
+                self.refusal = refusal
+                raise
+            self.paid = self.due

@@ -194,17 +194,18 @@ def of_cashflows(
 
 async def of_arrays(cashflows: Any, settlement: Any, curve: Any, info: Info[Any, Any]) -> Any:
     """The measures of arrays that are given. Raises GraphQLError."""
-    request = AnalyticsRequest(
-        measures=[],
-        cashflows=converted("cashflows", cashflows, GivenCashflows),
-        settlement=converted("settlement", settlement, Settlement) or Settlement(),
-        curve=converted("curve", curve, DiscountCurve),
-    )
     try:
-        await info.context["meter"].charge(
-            limits.check_cells(limits.vector_numbers(request), 1, info.context["settings"])
-        )
-        return Analytics(given_inputs(request))
+        async with info.context["meter"].part() as charge:
+            request = AnalyticsRequest(
+                measures=[],
+                cashflows=converted("cashflows", cashflows, GivenCashflows),
+                settlement=converted("settlement", settlement, Settlement) or Settlement(),
+                curve=converted("curve", curve, DiscountCurve),
+            )
+            cells = limits.check_cells(limits.vector_numbers(request), 1, info.context["settings"])
+            inputs = given_inputs(request)
+            await charge(cells)
+        return Analytics(inputs)
     except Refusal as error:
         raise graphql_error(error) from error
     except engine.InvalidInput as error:

@@ -30,7 +30,7 @@ from api.graphql.refusals import graphql_error, invalid
 from api.graphql.texts import first_line
 from api.graphql.transitions import TransitionArgument, Transitions, transitions_of
 from api.graphql.types import DEFAULT_PAGE, MAX_PAGE, CashflowColumns, RowConnection, Summary, View, page, to_summary
-from api.kernel import project
+from api.kernel import check, project
 from api.named_tapes import with_tape
 from api.settings import Settings
 from api.stored import stored_refusal
@@ -209,10 +209,13 @@ class ProjectionQuery:
         settings: Settings = info.context["settings"]
         threads = settings.calculation_thread_pool_size
         try:
-            wanted = with_selection(to_request(request), info)
-            wanted = await with_tape(wanted, info.context["storage"], info.context["caller"].subject, settings)
-            work = limits.check(wanted, settings)
-            await info.context["meter"].charge(cost(wanted, info))
+            async with info.context["meter"].part() as charge:
+                wanted = with_selection(to_request(request), info)
+                wanted = await with_tape(wanted, info.context["storage"], info.context["caller"].subject, settings)
+                work = limits.check(wanted, settings)
+                if info.context["meter"].several:
+                    await anyio.to_thread.run_sync(check, wanted)
+                await charge(cost(wanted, info))
             if work > limits.INLINE_LOAN_MONTHS:
                 cashflows = await anyio.to_thread.run_sync(project, wanted, threads, "graphql", work)
             else:

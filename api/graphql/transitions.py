@@ -45,13 +45,14 @@ async def transitions_of(given: Any, info: Info[Any, Any]) -> Any:
     """The views of an input. Raises Refusal or InvalidInput with the paths to the faults."""
     context = info.context
     body = plain(given)
-    try:
-        asked = msgspec.convert(body, TransitionRequest)
-    except msgspec.ValidationError as error:
-        raise type_refusal(error, body) from error
-    tape = await loaded(asked.tape, context["storage"], context["caller"].subject, context["settings"])
-    asked = msgspec.structs.replace(asked, tape=tape)
-    size = await anyio.to_thread.run_sync(check, asked, context["settings"])
-    selections = [selection for field in info.selected_fields for selection in field.selections]
-    await context["meter"].charge(max(size.numbers, answered(selections, size), 1))
+    async with context["meter"].part() as charge:
+        try:
+            asked = msgspec.convert(body, TransitionRequest)
+        except msgspec.ValidationError as error:
+            raise type_refusal(error, body) from error
+        tape = await loaded(asked.tape, context["storage"], context["caller"].subject, context["settings"])
+        asked = msgspec.structs.replace(asked, tape=tape)
+        size = await anyio.to_thread.run_sync(check, asked, context["settings"])
+        selections = [selection for field in info.selected_fields for selection in field.selections]
+        await charge(max(size.numbers, answered(selections, size), 1))
     return await anyio.to_thread.run_sync(moved, asked)

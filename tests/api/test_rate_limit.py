@@ -19,6 +19,7 @@ from litestar.testing import TestClient
 
 from api.app import create_app
 from api.auth import OPEN_PATHS, issue_token
+from api.kernel import project
 from api.rate_limit import address_of
 from api.rest.transitions import EXAMPLES
 from api.settings import Settings
@@ -122,8 +123,58 @@ def test_graphql_pays_for_each_projection(limited: Client) -> None:
     assert refused.status_code == 429
     assert refused.headers["content-type"] == "application/problem+json"
     assert int(refused.headers["retry-after"]) >= 1
-    # Two projections were left; the third finds nothing, and the query is refused as a whole.
-    assert left(refused) == 0
+    # Two projections were left; three find no room, and the query pays for itself alone.
+    assert left(refused) == 1
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The loan-months of every projection that GraphQL makes."""
+    found: list[int] = []
+
+    def noted(request: Any, threads: Any, interface: str, loan_months: int) -> Any:
+        found.append(loan_months)
+        return project(request, threads, interface, loan_months)
+
+    monkeypatch.setattr("api.graphql.projections.project", noted)
+    return found
+
+
+def test_a_query_that_its_quota_refuses_computes_none_of_its_parts(limited: Client, computed: list[int]) -> None:
+    parts = " ".join(f"p{i}: projection(request: $r) {{ columns {{ loss }} }}" for i in range(4))
+    assert ask(limited, parts, {"tape": tape(1, 3)}).status_code == 200
+    assert len(computed) == 4
+    refused = ask(limited, "a: " + parts.partition(": ")[2], {"tape": tape(1, 3)})
+    assert (refused.status_code, len(computed)) == (429, 4)
+
+
+BAD = {"columns": {"balance": [-1.0], "annual_rate": 0.05, "remaining_term": 12}}
+
+
+@pytest.mark.parametrize(
+    ("other", "code"),
+    [
+        ("projection(request: $bad) { columns { loss } }", "INVALID_INPUT"),
+        ('projection(request: {tape: {tape_id: "tape_none"}}) { columns { loss } }', "NOT_FOUND"),
+        ("analytics(curve: { times: [1.0], rates: [] }) { wal { value } }", None),
+    ],
+)
+@pytest.mark.parametrize("first", [False, True])
+def test_a_query_that_is_refused_for_one_part_pays_and_computes_nothing_for_the_others(
+    limited: Client, computed: list[int], other: str, code: str | None, first: bool
+) -> None:
+    good = " ".join(f"p{i}: projection(request: $r) {{ columns {{ loss }} }}" for i in range(3))
+    parts = f"bad: {other} {good}" if first else f"{good} bad: {other}"
+    declared = ", $bad: ProjectionRequestInput!" if "$bad" in other else ""
+    query = f"query ($r: ProjectionRequestInput!{declared}) {{ {parts} }}"
+    variables = {"r": {"tape": tape(1, 3)}} | ({"bad": {"tape": BAD}} if declared else {})
+    answer = limited.post("/graphql", json={"query": query, "variables": variables}, headers=bearer())
+    told = answer.json()["errors"][0]
+    assert "another part" not in told["message"]
+    if code is not None:
+        assert (told["extensions"]["code"], told["path"]) == (code, ["bad"])
+    assert computed == []
+    assert left(answer) == 4
 
 
 def test_graphql_pays_for_every_million_numbers(limited: Client) -> None:
