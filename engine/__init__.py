@@ -35,18 +35,19 @@ from engine.severity import LtvSeverity, PropertySeverity, SeverityVector
 from engine.summary import Summary, summarize
 from engine.tape import Columns, Tape
 from engine.tape_files import iter_tape, read_tape
+from engine.workouts import Forbearance, Modification
 
 __all__ = [
     "DEFAULT_FIELDS", "FIELDS", "FIELD_NAMES", "LAYOUTS", "PRESETS", "Abs", "AssumptionError", "Assumptions", "Burnout",
     "CashflowTable", "Cashflows", "Cdr", "Columns", "Condition", "Conventions", "Cpr", "DatedRates", "Delinquency",
-    "EngineError", "Field", "FixedPenalty", "FlatRate", "Forwards", "GivenCashflow", "Hep", "InterestPenalty",
-    "InvalidInput", "KeyRateShock", "LayoutTape", "Lease", "Loan", "Lockout", "LtvSeverity", "Mdr", "Mhp",
-    "MonthlyRates",
-    "ParallelShock", "PercentagePenalty", "Problem", "Profile", "ProjectionRequest", "PropertySeverity", "Psa",
-    "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving", "RowProblems", "Rule", "Scaled", "Scenario",
-    "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm", "StepDownPenalty", "StudentLoan", "Summary", "Tape",
-    "TapeError", "TapeFileError", "Timing", "Vector", "YieldMaintenance", "analytics", "credit_loss", "dates",
-    "day_count", "iter_tape", "profile", "project", "project_batches", "read_tape", "summarize", "transitions",
+    "EngineError", "Field", "FixedPenalty", "FlatRate", "Forbearance", "Forwards", "GivenCashflow", "Hep",
+    "InterestPenalty", "InvalidInput", "KeyRateShock", "LayoutTape", "Lease", "Loan", "Lockout", "LtvSeverity", "Mdr",
+    "Mhp", "Modification", "MonthlyRates", "ParallelShock", "PercentagePenalty", "Problem", "Profile",
+    "ProjectionRequest", "PropertySeverity", "Psa", "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving",
+    "RowProblems", "Rule", "Scaled", "Scenario", "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm",
+    "StepDownPenalty", "StudentLoan", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
+    "YieldMaintenance", "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project",
+    "project_batches", "read_tape", "summarize", "transitions",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.

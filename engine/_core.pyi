@@ -17,6 +17,8 @@ MONTH_PAYS: int
 MONTH_LOCKED: int
 MONTH_UNDRAWN: int
 WALKS_A_PATTERN: int
+LATE_MOST: int
+FORBORNE_MOST: int
 PENALTY_TABLES: tuple[str, ...]
 PENALTY_TERMS: tuple[str, ...]
 PENALTY_ROWS: tuple[str, ...]

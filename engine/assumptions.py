@@ -187,7 +187,7 @@ class Assumptions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     def last_flow(self) -> int:
         """Months after the last payment of the contract in which something can still come in."""
         if self.delinquency is not None:
-            return self.lag + self.delinquency.buckets
+            return self.lag + self.delinquency.last_shift
         return 0 if self.default is None else self.lag
 
     def stage_problems(self, path: str) -> list[Problem]:

@@ -151,7 +151,13 @@ def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: C
             defaulted = segments.states[k] >= DEFAULTED
             under = since_default(conventions, segments.states[k] - DEFAULTED) if defaulted else conventions
             first = rule_of(each, under, tables) + loss_rule(each, under, tables, insured)
-            rules[s, k] = (*first, each.residual_share, defaulted, *curtailment_rule(each, conventions, tables))
+            rules[s, k] = (
+                *first,
+                each.residual_share,
+                defaulted,
+                *curtailment_rule(each, conventions, tables),
+                *workout_rule(each, tables, insured),
+            )
     check_curtailments(loans, segments, conventions)
     timed(request, loans, segments, tables, rules, contract_sums)
     pattern = patterns_of(loans, tables, every, conventions, curves)
@@ -257,6 +263,18 @@ def rule_of(each: Assumptions, conventions: Conventions, tables: Tables) -> tupl
         PREPAYMENT_BASES.index(conventions.prepayment_base),
         conventions.interest_base == "survivors",
     )
+
+
+def workout_rule(each: Assumptions, tables: Tables, insured: bool) -> tuple[bool, int]:
+    """The columns workout and workout_at of RULES. Raises AssumptionError for losses that depend on the loan."""
+    table = None if each.delinquency is None else each.delinquency.workouts()
+    if table is None:
+        return False, 0
+    if insured or not isinstance(each.severity, float | int | SeverityVector):
+        what = "mortgage_insurance on the tape" if insured else "a severity by the property"
+        message = f"has forbearance or modification beside {what}, which goes by each loan's balance at default"
+        raise AssumptionError([Problem("assumptions.delinquency", f"{message}; expected a share or a vector")])
+    return True, tables.keep(table)
 
 
 def loss_rule(each: Assumptions, conventions: Conventions, tables: Tables, insured: bool) -> tuple[float | int, ...]:

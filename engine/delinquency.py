@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from engine.curves import UNIT_RANGE, out_of_range
 from engine.errors import Problem
+from engine.workouts import Forbearance, Modification, entering, modified, workout_table
 
 MAX_BUCKETS = 4
 
@@ -17,11 +18,14 @@ class Delinquency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     of those 30 days late, 60, 90, and of the last bucket, for which it is default. With five entries the buckets are
     30, 60, 90 and 120 days. cure: the share of each bucket, 30 days first, that pays all it has missed. What neither
     rolls nor cures pays one instalment and is as late as before. Late loans owe what the schedule had when they
-    stopped, pay no interest on what is late, and are part of `balance`.
+    stopped, pay no interest on what is late, and are part of `balance`. forbearance, modification: what is done for
+    them in place of rolling, curing and staying.
     """
 
     roll: list[float]
     cure: list[float]
+    forbearance: Forbearance | None = None
+    modification: Modification | None = None
 
     @property
     def buckets(self) -> int:
@@ -39,12 +43,44 @@ class Delinquency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
         for name, shares in (("roll", self.roll), ("cure", self.cure)):
             for i, share in enumerate(shares):
                 found += out_of_range(f"{path}.{name}[{i}]", share, 0, 1, UNIT_RANGE)
-        for i, (roll, cure) in enumerate(zip(self.roll[1:], self.cure, strict=False)):
-            if not found and roll + cure > 1 + 1e-12:
+        if self.forbearance is not None:
+            found += self.forbearance.problems(f"{path}.forbearance", self.buckets)
+        if self.modification is not None:
+            found += self.modification.problems(f"{path}.modification", self.buckets)
+        return found or self.sum_problems(path)
+
+    def sum_problems(self, path: str) -> list[Problem]:
+        """Shares of one bucket that are more than all of it."""
+        found: list[Problem] = []
+        left = self.leaving()
+        if self.roll[0] + left[0] > 1 + 1e-12:
+            message = f"is {left[0]:g}, and {self.roll[0]:g} roll; expected no more than 1 together"
+            found.append(Problem(f"{path}.forbearance.enter[0]", message))
+        for i, (roll, cure, leave) in enumerate(zip(self.roll[1:], self.cure, left[1:], strict=True)):
+            if leave > 0 and roll + cure + leave > 1 + 1e-12:
+                message = f"is {cure:g}, {roll:g} roll and {leave:g} are helped; expected no more than 1 together"
+                found.append(Problem(f"{path}.cure[{i}]", message))
+            elif roll + cure > 1 + 1e-12:
                 message = f"is {cure:g}, and {roll:g} roll; expected no more than 1 together"
                 found.append(Problem(f"{path}.cure[{i}]", message))
         return found
 
+    @property
+    def last_shift(self) -> int:
+        """The most payments that a loan can be behind its schedule without being in default."""
+        return self.buckets + (0 if self.forbearance is None else self.forbearance.months)
+
+    def leaving(self) -> list[float]:
+        """The share that is helped each month, of current loans and of each bucket."""
+        changed = [0.0, *modified(self.modification, self.buckets)]
+        return [a + b for a, b in zip(entering(self.forbearance, self.buckets), changed, strict=True)]
+
     def table(self) -> NDArray[np.float64]:
-        """The rolls, then the cures."""
-        return np.array([*self.roll, *self.cure], dtype=np.float64)
+        """The rolls, then the cures, then what leaves each bucket otherwise."""
+        return np.array([*self.roll, *self.cure, *self.leaving()[1:]], dtype=np.float64)
+
+    def workouts(self) -> NDArray[np.float64] | None:
+        """What is done for late loans as the core reads it, none where nothing is."""
+        if self.forbearance is None and self.modification is None:
+            return None
+        return workout_table(self.forbearance, self.modification, self.buckets)

@@ -62,9 +62,16 @@ FIELDS: tuple[Field, ...] = (
     Field("delinquent_120", "stock", "currency", "Part of balance four payments behind."),
     Field("draw", "flow", "currency", "Money lent in the period after the cut-off; cashflow is net of it."),
     Field("other_income", "flow", "currency", "Income beside interest: interchange, fees, gains on residuals."),
-    Field("shortfall", "flow", "currency", "Part of loss that is no default: dilution, residuals below their value."),
+    Field(
+        "shortfall",
+        "flow",
+        "currency",
+        "Part of loss that is no default: dilution, residuals below value, forgiveness.",
+    ),
     Field("prepayment_penalty", "flow", "currency", "Penalties paid on prepayments, beside the principal prepaid."),
     Field("curtailment", "flow", "currency", "Part of prepayment that pays loans down and does not end them."),
+    Field("forbearance", "stock", "currency", "Part of balance in forbearance, at the end of the period."),
+    Field("modified", "stock", "currency", "Part of balance that has been modified."),
 )
 
 FIELD_NAMES: tuple[str, ...] = tuple(field.name for field in FIELDS)

@@ -41,7 +41,7 @@ cdef enum:
     PRINCIPAL, CASHFLOW, FORECLOSURE, EXPECTED_INTEREST, LOST_INTEREST, EXPECTED_PRINCIPAL, ADVANCED_INTEREST
     ADVANCED_PRINCIPAL, LIQUIDATION, MORTGAGE_INSURANCE, RECOUPED_ADVANCES, DELINQUENT_30
     DELINQUENT_60, DELINQUENT_90, DELINQUENT_120, DRAW, OTHER_INCOME, SHORTFALL, PREPAYMENT_PENALTY
-    CURTAILMENT, N_FIELDS
+    CURTAILMENT, FORBEARANCE, MODIFIED, N_FIELDS
 
 LANES_A_VECTOR = LANES
 VECTOR_ROWS = 7
@@ -52,6 +52,7 @@ FIELD_ORDER = (
     "expected_principal", "advanced_interest", "advanced_principal", "liquidation",
     "mortgage_insurance", "recouped_advances", "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
     "draw", "other_income", "shortfall", "prepayment_penalty", "curtailment",
+    "forbearance", "modified",
 )
 
 cdef enum:
@@ -112,6 +113,9 @@ cdef packed struct Rules:
     int recasts
     long curtailment_at
     long curtailment_stride
+    # Whether late loans are helped, and the place of how in the rates (ext/workout.pxi).
+    int workout
+    long workout_at
 
 RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prepayment_at", "i8"),
                   ("default_at", "i8"), ("prepayment_stride", "i8"), ("default_stride", "i8"),
@@ -122,7 +126,7 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prep
                   ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"), ("ltv_at", "i8"),
                   ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8"),
                   ("residual_share", "f8"), ("defaulted", "i4"), ("recasts", "i4"), ("curtailment_at", "i8"),
-                  ("curtailment_stride", "i8")])
+                  ("curtailment_stride", "i8"), ("workout", "i4"), ("workout_at", "i8")])
 
 include "prepare.pxi"
 include "walked.pxi"
@@ -130,6 +134,7 @@ include "behaviour.pxi"
 include "emit.pxi"
 include "loss.pxi"
 include "delinquent.pxi"
+include "workout.pxi"
 include "table.pxi"
 include "assets.pxi"
 include "penalty.pxi"
@@ -250,7 +255,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
         with_flows = tables.run.asset != NULL or tables.curtails
     if not allocate(&w, months, max_lag, False):
         raise MemoryError("no room for a projection's working arrays")
-    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
+    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, rules["workout"].any(), n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
     if not allocate_penalties(&p, penalties is not None, n):
@@ -278,7 +283,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                 if p.owed != NULL:
                     memset(p.owed, 0, OWED * n * sizeof(double))
                     run_penalties(penalties, &source, runs[r, RUN_LANE], runs[r, RUN_VECTORS], opening, m, &p, n, p.owed)
-                w.b.late = l.late
+                w.b.late, w.b.workout = l.late, l.workout
                 before = NULL
                 for s in range(rule.shape[0]):
                     if sets > 1 and tables.set_of[s] != g:
@@ -331,7 +336,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
         with_flows = tables.run.asset != NULL or tables.curtails
     if not allocate(&w, months, max_lag, True):
         raise MemoryError("no room for a projection's working arrays")
-    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
+    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, rules["workout"].any(), n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
     if not allocate_penalties(&p, penalties is not None, n):
@@ -350,7 +355,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                 k = runs[r, RUN_SET]
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS]
-                w.b.late = l.late
+                w.b.late, w.b.workout = l.late, l.workout
                 behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, 1, &w.b)
                 for v in range(runs[r, RUN_VECTORS]):
                     if with_flows:
@@ -407,6 +412,7 @@ cdef bint prepays_opening(const Rules[:, ::1] rule) noexcept:
 
 
 ADVANCES_PRINCIPAL = ADVANCE_ALL
+LATE_MOST, FORBORNE_MOST = MOST_LATE, MOST_FORBORNE
 PREPAYS_OPENING = OPENING_NET
 
 

@@ -13,6 +13,7 @@ cdef struct Behaviour:
     # what each month is to loans that do not pay in every one: bits of PAYS, LOCKED, UNDRAWN; NULL for other loans
     const double *months
     double *late  # (payments missed, months + 2), of loans with roll rates (ext/delinquent.pxi)
+    double *workout  # (WORKOUT_ROWS, months + 2), of those that are helped (ext/workout.pxi)
 
 
 # What a month is to a loan: it pays, prepayment is locked out, it has not been drawn.

@@ -16,9 +16,13 @@ cdef void behave_late(const Rules *rules, const double *rates, long age, long mo
     cdef long t, k, most = rules.late
     cdef const double *roll = rates + rules.roll_at
     cdef const double *cure = roll + most  # cure[k] for k payments missed, from 1
+    cdef const double *leave = cure + most  # and who is helped otherwise (ext/workout.pxi)
     cdef const double *prepay = rates + rules.prepayment_at + age * rules.prepayment_stride
-    cdef double s, current, cured, before, stays, pays = 1 - roll[0]
+    cdef double s, speed, current, cured, before, stays, pays = 1 - roll[0]
     cdef bint burns = rules.burnout_floor < 1
+    if rules.workout:
+        pays = pays - rates[rules.workout_at + ENTER] if pays > rates[rules.workout_at + ENTER] else 0
+        begin_workouts(b, n)
     for k in range(most + 1):
         b.late[k * n] = 1 if k == 0 else 0
     b.alive[0] = 1
@@ -28,6 +32,7 @@ cdef void behave_late(const Rules *rules, const double *rates, long age, long mo
         s = burnt_out(rules, prepay[t], b.alive[t - 1]) if burns else prepay[t]
         if b.months != NULL and <int>b.months[t] & LOCKED:
             s = 0
+        speed = s
         if rules.prepayment_base != GROSS:
             s = s * pays
         if s > pays:
@@ -40,7 +45,7 @@ cdef void behave_late(const Rules *rules, const double *rates, long age, long mo
         before = current * roll[0]
         b.alive[t] = 0
         for k in range(1, most + 1):
-            stays = 1 - roll[k] - cure[k]
+            stays = 1 - roll[k] - cure[k] - leave[k]
             if stays < 0:
                 stays = 0
             cured = cured + cure[k] * b.late[k * n + t - 1]
@@ -49,6 +54,8 @@ cdef void behave_late(const Rules *rules, const double *rates, long age, long mo
             b.alive[t] += b.late[k * n + t]
         b.late[t] = current * (pays - s) + cured
         b.alive[t] += b.late[t]
+        if rules.workout:
+            work_out(rules, rates + rules.workout_at, speed, t, n, b)
     held(rules, rates + rules.remaining_at, b.default, b.foreclosure, 0, months)
 
 
@@ -58,6 +65,7 @@ cdef void emit_late(const Rules *rules, Contract c, Behaviour b, long months, do
     cdef long t, k, j, n = c.losses.n, most = rules.late
     cdef const double *roll = c.rates + rules.roll_at
     cdef const double *cure = roll + most
+    cdef const double *leave = cure + most
     cdef const double *a = c.balance
     cdef double share, stays, total, paid
     for t in range(1, months + 1):
@@ -79,7 +87,7 @@ cdef void emit_late(const Rules *rules, Contract c, Behaviour b, long months, do
             total = repaid(a[t - 1], a[t]) * b.kept[t]
             for k in range(1, most + 1):
                 share = b.late[k * n + t - 1]
-                stays = 1 - roll[k] - cure[k]
+                stays = 1 - roll[k] - cure[k] - leave[k]
                 total = total + cure[k] * share * repaid(owed(a, t - 1 - k), a[t])
                 if stays > 0:
                     total = total + stays * share * repaid(owed(a, t - 1 - k), owed(a, t - k))
@@ -88,7 +96,7 @@ cdef void emit_late(const Rules *rules, Contract c, Behaviour b, long months, do
             total = c.interest[t - 1] * b.paying[t]
             for k in range(1, most + 1):
                 share = b.late[k * n + t - 1]
-                stays = 1 - roll[k] - cure[k]
+                stays = 1 - roll[k] - cure[k] - leave[k]
                 if share > 0:
                     paid = 0
                     for j in range(k + 1):

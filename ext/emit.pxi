@@ -32,12 +32,18 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
     Rows are closed under what they are made of (engine/projection.py). scratch: two arrays of months + 1.
     """
     cdef long t
+    if row[FORBEARANCE] != NULL:
+        memset(row[FORBEARANCE], 0, months * sizeof(double))
+    if row[MODIFIED] != NULL:
+        memset(row[MODIFIED], 0, months * sizeof(double))
     if rules.late:
         emit_late(rules, c, b, months, scratch, scratch + months + 1, row)
     else:
         emit_paths(rules, c, b, months, scratch, scratch + months + 1, row)
     emit_curtailment(rules, c, b, months, row)
     emit_assets(rules, c, b, months, row)
+    if rules.workout:
+        add_workouts(rules, c, b, months, row)
     if rules.defaulted:
         emit_defaulted(rules, c, months, row)
     emit_penalty(c, b, months, row[PREPAYMENT_PENALTY])

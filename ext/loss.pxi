@@ -7,6 +7,11 @@ the liquidation, whatever the scenario's rates. What is linear in the balance is
 
 cdef enum:
     MOST_LATE = 4  # payments missed in the last bucket at most
+    MOST_FORBORNE = 24  # months of forbearance at most
+    SHIFTS = MOST_LATE + MOST_FORBORNE + 1  # payments that a loan can be behind its schedule, none included
+    # Rows of workouts: entering forbearance by payments missed, modified and paying, modified at the end of the month by
+    # payments put off; the speed of their prepayment; balances, interest and fees of those that default.
+    WORKOUT_ROWS = MOST_LATE + 1 + 2 * SHIFTS + 5
 
 
 cdef struct Losses:
@@ -26,11 +31,13 @@ cdef struct Losses:
     double *at_liquidation
     double *spare
     double *late  # rows of n, by payments missed
+    double *workout  # WORKOUT_ROWS rows of n (ext/workout.pxi), or NULL
     double *memory
 
 
-cdef int allocate_losses(Losses *l, long stages, long n) noexcept nogil:
-    l.memory = <double *>calloc(2 * stages + (3 * stages + 2 * LANES + 5 + MOST_LATE + 1) * n, sizeof(double))
+cdef int allocate_losses(Losses *l, long stages, bint workouts, long n) noexcept nogil:
+    l.memory = <double *>calloc(2 * stages + (3 * stages + 2 * LANES + 5 + MOST_LATE + 1 + (WORKOUT_ROWS if workouts else 0)) * n,
+                                sizeof(double))
     if l.memory == NULL:
         return 0
     l.n = n
@@ -45,6 +52,7 @@ cdef int allocate_losses(Losses *l, long stages, long n) noexcept nogil:
     l.at_liquidation = l.paid + n
     l.spare = l.at_liquidation + n
     l.late = l.spare + 2 * n
+    l.workout = l.late + (MOST_LATE + 1) * n if workouts else NULL
     return 1
 
 

@@ -93,14 +93,14 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
     cdef const long *before
     if not allocate(&w, months, 0, False):
         raise MemoryError("no room for a projection's working arrays")
-    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, n):
+    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, rules["workout"].any(), n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
     with nogil:
         for f in range(N_FIELDS):
             field[f] = w.rows + f * n if needed[f] else NULL
         c.losses, c.rates = &l, &rates[0]
-        w.b.late = l.late
+        w.b.late, w.b.workout = l.late, l.workout
         block = 0
         while block < order.shape[0]:
             for s in range(rule.shape[0]):

@@ -21,6 +21,7 @@ FIELDS = [
     "advanced_interest", "advanced_principal", "liquidation", "mortgage_insurance", "recouped_advances",
     "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120",
     "draw", "other_income", "shortfall", "prepayment_penalty", "curtailment",
+    "forbearance", "modified",
 ]  # fmt: skip
 
 
@@ -223,6 +224,7 @@ def severity_at(severity: Any, ltv: float) -> float:
 
 
 ASSETS = ("draw", "other_income", "shortfall")
+HELPED = ("forbearance", "modified")
 DELINQUENT = ("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120")
 LIQUIDATED = ("liquidation", "loss", "mortgage_insurance", "recouped_advances")
 
@@ -412,6 +414,7 @@ def project_loan(
             **dict.fromkeys(ASSETS, 0.0),  # term loans have none
             "prepayment_penalty": 0.0,  # tests/reference_penalties.py has them
             "curtailment": 0.0,  # tests/reference_curtailments.py has them
+            **dict.fromkeys(HELPED, 0.0),  # tests/reference_workouts.py has them
             "draw": loan.balance if i == start else 0.0,
             **dict.fromkeys(DELINQUENT, 0.0),  # tests/reference_late.py has those of loans that fall behind
         }

@@ -5,7 +5,6 @@ import math
 
 from engine import Assumptions, Conventions, Loan
 from tests.reference import (
-    ASSETS,
     FIELDS,
     LIQUIDATED,
     Cohort,
@@ -74,7 +73,7 @@ def project_late_loan(
         newest.first = i - most  # it owes what the schedule had when it stopped paying
         cohorts += [newest] if new else []
         ended = [cohort.liquidated(i) for cohort in cohorts]
-        row = dict.fromkeys(ASSETS, 0.0) | {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
+        row = dict.fromkeys(FIELDS, 0.0) | {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
         row["recovery"] = row["liquidation"] - row["loss"]
         if conventions.loss_timing == "default":
             row["loss"] = math.fsum(newest.liquidated(later)["loss"] for later in range(i, i + lag + 1))

@@ -14,6 +14,7 @@ LOAN = {
     "type": "loan", "balance": 1000.0, "annual_rate": 0.06, "remaining_term": 24, "age": 5, "group": "A",
     "property_value": 900.0, "mortgage_insurance": 0.1,
 }  # fmt: skip
+UNINSURED = {name: value for name, value in LOAN.items() if name != "mortgage_insurance"}
 SEASONS = [0.94, 0.76, 0.73, 0.96, 0.98, 0.92, 0.99, 1.1, 1.18, 1.21, 1.23, 0.97]
 NESTED = {
     "type": "seasonal", "factors": SEASONS,
@@ -33,6 +34,11 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "number": {"default": {"type": "mdr", "rate": 0.05}, "severity": 0.4},
     "curtailed": {"curtailment": NESTED, "prepayment": {"type": "cpr", "rate": 0.1}},
+    "helped": {"severity": 0.5, "delinquency": {
+        "roll": [0.1, 0.3, 0.5], "cure": [0.2, 0.1],
+        "forbearance": {"months": 3, "enter": [0.02, 0.1], "reinstate": 0.2, "modify": 0.5},
+        "modification": {"rates": [0.1, 0.2], "interest_relief": 0.2, "forgiveness": 0.05, "redefault": 0.01},
+    }},
     "late": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
 }  # fmt: skip
 
@@ -41,7 +47,8 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("after", ["recast", "level"])
 def test_rest_and_graphql_answer_as_the_engine(client: Client, bearer: dict[str, str], name: str, after: str) -> None:
     body = {
-        "tape": {"loans": [LOAN]}, "assumptions": CASES[name], "cutoff_date": "2024-10-31",
+        "tape": {"loans": [UNINSURED if name == "helped" else LOAN]}, "assumptions": CASES[name],
+        "cutoff_date": "2024-10-31",
         "fields": ["cashflow", "default", "loss"],
         "conventions": {"final_defaults": "continue", "after_curtailment": after},
     }  # fmt: skip

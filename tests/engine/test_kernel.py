@@ -243,6 +243,11 @@ HARD = engine.Assumptions(
 
 
 LATE = engine.Assumptions(delinquency=engine.Delinquency(roll=[0.02, 0.4, 0.5, 0.6, 0.7], cure=[0.3, 0.2, 0.1, 0.1]))
+HELPED = engine.Assumptions(
+    delinquency=engine.Delinquency(
+        roll=[0.02, 0.4], cure=[0.3], forbearance=engine.Forbearance(months=3, enter=[0.01], modify=1.0)
+    )
+)
 
 
 @pytest.mark.usefixtures("small_chunks")
@@ -341,9 +346,11 @@ def test_every_field_is_a_column_and_an_attribute(name: str) -> None:
     if name == "draw":
         loan = engine.Revolving(balance=1e5, annual_rate=0.06, remaining_term=24, purchase_rate=0.1)
     recouping = engine.Conventions(recoup="at_liquidation")
-    assumed = LATE if name.startswith("delinquent") else HARD
+    assumed = LATE if name.startswith("delinquent") else HELPED if name in reference.HELPED else HARD
     if name in reference.ASSETS:
         assumed = engine.Assumptions(residual_share=0.9 if name == "shortfall" else 1.1)
+    if name in reference.HELPED:
+        loan = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120)
     tape = engine.Tape.from_loans([loan])
     if name == "prepayment_penalty":
         owing = engine.Loan(balance=1e5, annual_rate=0.06, remaining_term=120, penalty="p")
