@@ -1,7 +1,8 @@
 """Counts of what each caller has used of a quota: in the memory of one process, or on Redis for all of them.
 
-A window is cut into sixty slots. What was used in a slot counts until the whole slot is a window old, so that no
-stretch of time as long as the window ever sees more than the limit; a request counts up to a sixtieth longer for it.
+A window is cut into sixty slots, each with what was used in it and when last. It counts until that last use is a window
+old: no stretch of time as long as the window ever sees more than the limit, and nobody waits for longer than the window.
+An earlier request of the slot counts up to a sixtieth longer for it.
 """
 
 import logging
@@ -31,31 +32,35 @@ logger = logging.getLogger("api.quotas")
 
 # The arithmetic of `counted`, in one step for all processes and by the clock of Redis.
 SCRIPT = """
-local width, slots, limit, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local width, window, limit, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local slot = math.floor(now / width)
-local live, used, stored = {}, 0, redis.call('HGETALL', KEYS[1])
+local counts, lasts, live, used, stored = {}, {}, {}, 0, redis.call('HGETALL', KEYS[1])
 for i = 1, #stored, 2 do
-  local at, count = tonumber(stored[i]), tonumber(stored[i + 1])
-  if at < slot - slots then
-    redis.call('HDEL', KEYS[1], stored[i])
+  local name, value = stored[i], tonumber(stored[i + 1])
+  if string.sub(name, 1, 5) == 'last:' then lasts[string.sub(name, 6)] = value else counts[name] = value end
+end
+for name, count in pairs(counts) do
+  if lasts[name] <= now - window then
+    redis.call('HDEL', KEYS[1], name, 'last:' .. name)
   else
-    live[#live + 1] = {at, count}
+    live[#live + 1] = {tonumber(name), count, lasts[name]}
     used = used + count
   end
 end
 local allowed = used + cost <= limit
-if allowed then
-  redis.call('HINCRBY', KEYS[1], string.format('%d', slot), cost)
-  redis.call('PEXPIRE', KEYS[1], width * (slots + 1))
-  live[#live + 1] = {slot, cost}
+if allowed and cost > 0 then
+  local name = string.format('%d', slot)
+  redis.call('HINCRBY', KEYS[1], name, cost)
+  redis.call('HSET', KEYS[1], 'last:' .. name, string.format('%d', now))
+  redis.call('PEXPIRE', KEYS[1], window)
+  live[#live + 1] = {slot, cost, now}
 end
 table.sort(live, function(a, b) return a[1] < b[1] end)
 local answer = {allowed and 1 or 0, slot, now}
 for _, pair in ipairs(live) do
-  answer[#answer + 1] = pair[1]
-  answer[#answer + 1] = pair[2]
+  for _, number in ipairs(pair) do answer[#answer + 1] = number end
 end
 return answer
 """
@@ -95,18 +100,21 @@ class Count(msgspec.Struct, frozen=True):
     shared: bool = False
 
 
-def counted(quota: Quota, cost: int, allowed: bool, slot: int, now: int, live: list[tuple[int, int]]) -> Count:
-    """The count of a caller whose use by slots, oldest first, is `live`; `now` is in milliseconds."""
+def counted(quota: Quota, cost: int, allowed: bool, slot: int, now: int, live: list[tuple[int, int, int]]) -> Count:
+    """The count of a caller whose use is `live`: slots, oldest first, what was used in each, and when last.
 
-    def seconds_until_forgotten(at: int) -> int:
-        return max(1, math.ceil(((at + SLOTS + 1) * quota.width - now) / 1000))
+    Times are in milliseconds.
+    """
 
-    used = sum(count for _, count in live)
-    reset = seconds_until_forgotten(live[0][0]) if live else 0
+    def seconds_until_forgotten(last: int) -> int:
+        return max(1, math.ceil((last - now) / 1000) + quota.window)
+
+    used = sum(count for _, count, _ in live)
+    reset = seconds_until_forgotten(live[0][2]) if live else 0
     retry, over = 0, used + cost - quota.limit
-    for at, count in live if not allowed else []:
+    for _, count, last in live if not allowed else []:
         over -= count
-        retry = seconds_until_forgotten(at)
+        retry = seconds_until_forgotten(last)
         if over <= 0:
             break
     return Count(allowed, max(0, quota.limit - used), slot, reset, retry)
@@ -117,7 +125,8 @@ class Memory:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        self.used: dict[tuple[str, str], dict[int, int]] = {}
+        # By slot: what was used in it, and when last.
+        self.used: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
 
     def take(self, quota: Quota, who: str, cost: int) -> Count:
         """Takes a cost if it fits."""
@@ -125,20 +134,21 @@ class Memory:
         slot = now // quota.width
         # Put at the end again: the first is the one seen longest ago.
         before = self.used.pop((quota.name, who), {})
-        live = {at: count for at, count in before.items() if at >= slot - SLOTS}
-        allowed = sum(live.values()) + cost <= quota.limit
-        if allowed:
-            live[slot] = live.get(slot, 0) + cost
+        live = {at: (count, last) for at, (count, last) in before.items() if last > now - 1000 * quota.window}
+        allowed = sum(count for count, _ in live.values()) + cost <= quota.limit
+        if allowed and cost:
+            live[slot] = (live.get(slot, (0, 0))[0] + cost, now)
         self.used[quota.name, who] = live
         if len(self.used) > MAX_CALLERS:
             del self.used[next(iter(self.used))]
-        return counted(quota, cost, allowed, slot, now, sorted(live.items()))
+        return counted(quota, cost, allowed, slot, now, sorted((at, *found) for at, found in live.items()))
 
     def give_back(self, quota: Quota, who: str, slot: int) -> None:
         """Undoes a cost of one that was taken in a slot."""
         live = self.used.get((quota.name, who), {})
-        if live.get(slot, 0) > 0:
-            live[slot] -= 1
+        count, last = live.get(slot, (0, 0))
+        if count > 0:
+            live[slot] = (count - 1, last)
 
 
 class Shared:
@@ -160,14 +170,14 @@ class Shared:
 
     @staticmethod
     def key(quota: Quota, who: str) -> str:
-        # Of one length, and without the names of callers in Redis.
-        return f"cashflow:quota:{quota.name}:{sha256(who.encode()).hexdigest()[:32]}"
+        # Of one length, and without the names of callers in Redis. The 2 is the form of what is kept there.
+        return f"cashflow:quota:2:{quota.name}:{sha256(who.encode()).hexdigest()[:32]}"
 
     async def take(self, quota: Quota, who: str, cost: int) -> Count:
         """Takes a cost if it fits."""
-        arguments = [quota.width, SLOTS, quota.limit, cost]
-        allowed, slot, now, *pairs = await self.script(keys=[self.key(quota, who)], args=arguments)
-        live = list(zip(pairs[::2], pairs[1::2], strict=True))
+        arguments = [quota.width, 1000 * quota.window, quota.limit, cost]
+        allowed, slot, now, *found = await self.script(keys=[self.key(quota, who)], args=arguments)
+        live = list(zip(found[::3], found[1::3], found[2::3], strict=True))
         return msgspec.structs.replace(counted(quota, cost, bool(allowed), slot, now, live), shared=True)
 
     async def give_back(self, quota: Quota, who: str, slot: int) -> None:

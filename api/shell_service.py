@@ -14,26 +14,33 @@ from api.jobs.supervisor import supervise
 from api.logging import configure
 from api.settings import Settings
 from api.storage.database import Database
+from api.storage.errors import NoMigration
 from api.storage.opened import Storage
 
 DISTRIBUTION = "credit-cashflow-engine"
 
 
 @click.command()
-@click.option("--revision", default="head", show_default=True, help="Revision to bring the database to.")
+@click.option("--revision", default="head", show_default=True, help="Revision to bring the database up to.")
 def migrate(revision: str) -> None:
-    """Bring the database of DATABASE_URL to the newest schema; safe to run again, and from several places."""
+    """Bring the database of DATABASE_URL to the newest schema; safe to run again, and from several places.
+
+    There is no way back to an earlier schema but a backup.
+    """
     settings = Settings.from_env()
 
-    async def work() -> None:
+    async def work() -> str:
         database = Database.from_settings(settings)
         try:
-            await database.migrate(revision)
+            return await database.migrate(revision)
         finally:
             await database.dispose()
 
-    asyncio.run(work())
-    click.echo(f"The database is at revision {revision}.")
+    try:
+        reached = asyncio.run(work())
+    except NoMigration as error:
+        raise click.UsageError(str(error)) from error
+    click.echo(f"The database is at revision {reached}.")
 
 
 @click.command()

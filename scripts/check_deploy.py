@@ -102,6 +102,7 @@ def ecs() -> None:
         ("task-definition.json", "ecs", "RegisterTaskDefinition"),
         ("ecs/backup-task-definition.json", "ecs", "RegisterTaskDefinition"),
         ("ecs/backup-schedule.json", "scheduler", "CreateSchedule"),
+        ("ecs/drill-schedule.json", "scheduler", "CreateSchedule"),
     ):
         model = ServiceModel(loader.load_service_model(service, "service-2")).operation_model(operation)
         report = ParamValidator().validate(json.loads((ROOT / path).read_text()), model.input_shape)

@@ -57,18 +57,23 @@ def compose_environments() -> dict[str, dict[str, str]]:
 
 
 def kubernetes_environments() -> dict[str, dict[str, str]]:
-    shared = {**documents("configmap.yaml")[0]["data"], **documents("secret.yaml")[0]["stringData"]}
-    shared["JWT_SECRET"] = JWT_SECRET
+    sources = {d["metadata"]["name"]: d.get("stringData", {}) for d in documents("secret.yaml")}
+    sources["config"] = documents("configmap.yaml")[0]["data"]
+    sources["cashflow"]["JWT_SECRET"] = JWT_SECRET
+
+    def given(container: dict[str, Any]) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for source in container["envFrom"]:
+            found |= sources["config" if "configMapRef" in source else source["secretRef"]["name"]]
+        return found | {each["name"]: each["value"] for each in container.get("env", [])}
+
     containers = [
         container
         for name in ("deployment.yaml", "migration-job.yaml", "backup-cronjob.yaml")
         for found in documents(name)
         for container in pods(found)
     ]
-    return {
-        f"k8s {i} {container['name']}": shared | {each["name"]: each["value"] for each in container.get("env", [])}
-        for i, container in enumerate(containers)
-    }
+    return {f"k8s {i} {container['name']}": given(container) for i, container in enumerate(containers)}
 
 
 def ecs_environments() -> dict[str, dict[str, str]]:
@@ -93,6 +98,14 @@ def test_what_a_container_is_given_are_settings_with_which_it_starts(where: str)
     assert Settings.from_env(environment).env == "production"
 
 
+def test_the_keys_of_backups_are_given_to_what_makes_and_drills_them_alone() -> None:
+    given = {
+        where for where, environment in ENVIRONMENTS.items() if environment.get("BACKUP_ENCRYPTION_KEYS") is not None
+    }
+    assert given == {where for where in ENVIRONMENTS if where.rpartition(" ")[2] in ("backup", "drill")}
+    assert len(given) == 4
+
+
 def commands() -> list[tuple[str, list[str]]]:
     found = [(f"compose {name}", COMPOSE["services"][name]["command"]) for name in sorted(PARTS)]
     for name in ("deployment.yaml", "migration-job.yaml", "backup-cronjob.yaml"):
@@ -109,6 +122,23 @@ def test_every_command_of_a_container_exists(where: str, arguments: list[str]) -
     assert result.exit_code == 0, result.output
     options = re.findall(r"--[a-z-]+", result.output)
     assert {part for part in arguments if part.startswith("--")} <= set(options)
+
+
+def test_a_backup_is_made_and_drilled_every_night() -> None:
+    jobs = {d["metadata"]["name"]: d["spec"]["schedule"] for d in documents("backup-cronjob.yaml")}
+    assert jobs == {"cashflow-backup": "15 2 * * *", "cashflow-drill": "15 4 * * *"}
+    names = {
+        each["name"]
+        for each in json.loads((ROOT / "ecs/backup-task-definition.json").read_text())["containerDefinitions"]
+    }
+    drill = json.loads((ROOT / "ecs/drill-schedule.json").read_text())
+    (override,) = json.loads(drill["Target"]["Input"])["containerOverrides"]
+    assert override["name"] in names
+    cron = re.findall(r"^\d+ \d+ \* \* \* cd .* run --rm backup(.*)$", GUIDE, re.MULTILINE)
+    for arguments in (override["command"], cron[1].split()):
+        assert arguments[:2] == ["backup", "drill"]
+        assert CliRunner().invoke(main, [*arguments, "--help"]).exit_code == 0
+    assert cron[0] == ""
 
 
 def required() -> list[str]:

@@ -21,6 +21,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from api import metrics
 from api.settings import Settings
+from api.storage.errors import NoMigration
 
 MIGRATIONS = "api.storage:migrations"
 # Any number, the same in every process: who migrates holds this lock.
@@ -76,14 +77,18 @@ class Database:
         async with self.read() as connection:
             await connection.execute(text("SELECT 1"))
 
-    async def migrate(self, revision: str = "head") -> None:
-        """Brings the schema to a revision, the newest by default; several processes may call it at once."""
+    async def migrate(self, revision: str = "head") -> str:
+        """The revision at which the schema is, now that it was brought to the one asked for, the newest by default.
+
+        Several processes may call it at once. Raises NoMigration for a revision that is unknown or before the present
+        one: there is no way back but a backup.
+        """
         if self.is_sqlite and self.url.database:
             Path(self.url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         async with self.engine.begin() as connection:
             if not self.is_sqlite:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": MIGRATION_LOCK})
-            await connection.run_sync(upgrade, revision)
+            return await connection.run_sync(upgrade, revision)
 
     async def is_current(self) -> bool:
         """Whether the schema is at the newest revision."""
@@ -139,8 +144,24 @@ def alembic_config(connection: Connection | None = None) -> Config:
     return config
 
 
-def upgrade(connection: Connection, revision: str) -> None:
-    command.upgrade(alembic_config(connection), revision)
+def upgrade(connection: Connection, revision: str) -> str:
+    """The revision that the schema has been brought to. Raises NoMigration."""
+    config = alembic_config(connection)
+    known = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()][::-1]
+    if revision != "head" and revision not in known:
+        raise NoMigration(f"the revision is {revision!r}; expected head or one of {', '.join(known)}")
+    target = known[-1] if revision == "head" else revision
+    present = revision_of(connection)
+    if present is not None and present not in known:
+        message = f"the database is at revision {present!r}, of a newer release; this one knows {', '.join(known)}"
+        raise NoMigration(message)
+    if present is not None and known.index(present) > known.index(target):
+        message = (
+            f"the database is at revision {present}, past {target}, and there is no way back; restore a backup of then"
+        )
+        raise NoMigration(message)
+    command.upgrade(config, target)
+    return target
 
 
 def revision_of(connection: Connection) -> str | None:

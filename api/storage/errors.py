@@ -25,6 +25,10 @@ class Conflict(StorageError):
     """The state of things does not allow it (409)."""
 
 
+class NoMigration(StorageError, ValueError):
+    """A revision that the database is not brought to: one nobody knows, or one before its own."""
+
+
 class BadCursor(StorageError, ValueError):
     """A cursor that this service did not make (400)."""
 
