@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -142,6 +142,34 @@ def prometheus() -> None:
         run(tool("promtool"), "check", "rules", out.name)
 
 
+def dashboard() -> None:
+    """Grafana's own types of a dashboard read the file and write it again without losing or changing anything."""
+    from grafana_foundation_sdk.cog.encoder import JSONEncoder
+    from grafana_foundation_sdk.cog.plugins import register_default_plugins
+    from grafana_foundation_sdk.models.dashboard import Dashboard
+
+    register_default_plugins()
+    board = json.loads(next((ROOT / "grafana").rglob("dashboard.json")).read_text())
+    try:
+        read = json.loads(JSONEncoder().encode(Dashboard.from_json(board)))
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise Failed(f"Grafana's types do not read the dashboard: {error}") from error
+    if unknown := list(lost(board, read, "dashboard")):
+        raise Failed("Grafana's types do not know: " + "; ".join(unknown[:20]))
+
+
+def lost(before: object, after: object, where: str) -> Iterator[str]:
+    """The places of `before` that `after` does not have, or has otherwise."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key, value in before.items():
+            yield from lost(value, after.get(key), f"{where}.{key}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for i, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from lost(one, other, f"{where}[{i}]")
+    elif before != after:
+        yield f"{where} is {before!r}, read as {after!r}"
+
+
 def expressions(node: object) -> list[str]:
     """Every `expr` below a node of a dashboard."""
     if isinstance(node, dict):
@@ -219,8 +247,8 @@ def bill_of_materials() -> None:
 
 
 CHECKS: list[Callable[[], None]] = [
-    dockerfile, compose, kubernetes, checkov, ecs, cloudformation, workflows, prometheus, nginx, code, secrets,
-    shell_scripts, bill_of_materials,
+    dockerfile, compose, kubernetes, checkov, ecs, cloudformation, workflows, prometheus, dashboard, nginx, code,
+    secrets, shell_scripts, bill_of_materials,
 ]  # fmt: skip
 
 

@@ -162,6 +162,46 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
         assert beside or above, (a, b)
 
 
+# Ids of Grafana's units (packages/grafana-data/src/valueFormats), those that fit a service's numbers.
+UNITS = {
+    "none", "short", "percent", "percentunit", "bool_yes_no", "bytes", "decbytes", "bits", "Bps", "ns", "ms", "s",
+    "m", "h", "d", "ops", "reqps", "rps", "wps", "cps", "iops", "dateTimeAsIso",
+}  # fmt: skip
+NUMBERS = {"timeseries", "stat", "gauge", "bargauge", "table"}
+
+
+def test_panels_say_what_they_show_and_in_which_unit() -> None:
+    assert DASHBOARD["uid"]
+    assert DASHBOARD["title"]
+    assert "id" not in DASHBOARD  # Grafana numbers a provisioned dashboard itself
+    titles = [panel["title"] for panel in PANELS]
+    assert all(titles)
+    for panel in PANELS:
+        assert panel["type"] in NUMBERS
+        assert panel["fieldConfig"]["defaults"]["unit"] in UNITS, panel["title"]
+        assert panel["gridPos"]["w"] > 0
+        assert panel["gridPos"]["h"] > 0
+        letters = [target["refId"] for target in panel["targets"]]
+        assert letters
+        assert len(set(letters)) == len(letters), panel["title"]
+        assert all(target["expr"].strip() for target in panel["targets"])
+        limits = panel["fieldConfig"]["defaults"].get("thresholds", {}).get("steps", [])
+        values = [step["value"] for step in limits if step["value"] is not None]
+        assert values == sorted(values)
+        assert not limits or limits[0]["value"] is None
+
+
+def test_rows_stand_over_their_panels() -> None:
+    rows = sorted(
+        (panel for panel in DASHBOARD["panels"] if panel["type"] == "row"), key=lambda row: row["gridPos"]["y"]
+    )
+    for row in rows:
+        assert (row["gridPos"]["x"], row["gridPos"]["w"], row["gridPos"]["h"]) == (0, 24, 1)
+    order = [panel["gridPos"]["y"] for panel in DASHBOARD["panels"]]
+    assert order == sorted(order)
+    assert DASHBOARD["panels"][0]["type"] == "row"
+
+
 def test_every_panel_reads_the_data_source_that_is_provisioned() -> None:
     folder = ROOT / "grafana" / "provisioning"
     (source,) = yaml.safe_load((folder / "datasources" / "prometheus.yml").read_text())["datasources"]
