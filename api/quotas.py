@@ -1,7 +1,7 @@
 """Counts of what each caller has used of a quota: in the memory of one process, or on Redis for all of them.
 
 A window is cut into sixty slots, each with what was used in it and when last. It counts until that last use is a window
-old: no stretch of time as long as the window ever sees more than the limit, and nobody waits for longer than the window.
+old: no stretch of time as long as the window ever sees more than the limit, and nobody waits longer than the window.
 An earlier request of the slot counts up to a sixtieth longer for it.
 """
 

@@ -52,9 +52,11 @@ class BackupManager:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings if settings is not None else Settings.from_env()
         self.keys = keys_from(self.settings)
-        with translated():
+        try:
             self.store = backup_store(self.settings)
             self.objects = object_store(self.settings)
+        except StoreError as error:
+            raise Unusable(f"the store of backups or of objects: {error}") from error
         self.vault = Vault(self.store)
         self.retention = retention_from(self.settings)
 

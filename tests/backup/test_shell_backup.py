@@ -93,6 +93,11 @@ def test_exit_codes_tell_failed_refused_and_busy_apart(
     for keys in (f"first:{'A' * 43}=", f"second:{'A' * 43}=", "first:short"):
         monkeypatch.setenv("BACKUP_ENCRYPTION_KEYS", keys)
         assert call("verify", key).exit_code == 2
+    monkeypatch.setenv("BACKUP_ENCRYPTION_KEYS", KEYS)
+    monkeypatch.setenv("BACKUP_STORE", "s3://")
+    nowhere = call("list")
+    assert (nowhere.exit_code, "names no bucket" in nowhere.output) == (2, True)
+    monkeypatch.delenv("BACKUP_STORE")
     monkeypatch.setenv("PORT", "0")
     assert call("create").exit_code == 2
 
