@@ -16,7 +16,6 @@ import os
 import shutil
 import sqlite3
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
@@ -155,14 +154,13 @@ class LockedSqlite:
     def overwritten(self, scratch: Path) -> str:
         """The copy of what the live file held, now that the scratch file was copied into it in one transaction."""
         former, partial = Path(self.free_name()), scratch.with_name("former.db")
-        end = time.monotonic() + BUSY_SECONDS
 
         def keep(status: int, left: int, pages: int) -> None:
             """Called after each page: from the first one on nobody else can write, and readers see what was there."""
             if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-                if time.monotonic() > end:
-                    raise BackupError(f"{str(self.path)!r} was written to for {BUSY_SECONDS} seconds on end")
-            elif not former.exists():
+                # SQLite has waited by then, and Python would go on for ever.
+                raise BackupError(f"{str(self.path)!r} was written to for {BUSY_SECONDS} seconds on end")
+            if not former.exists():
                 with closing(opened(self.path)) as reader, closing(opened(partial)) as copy:
                     reader.backup(copy)
                     copy.execute("PRAGMA journal_mode = DELETE")

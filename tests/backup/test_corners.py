@@ -120,12 +120,24 @@ def test_where_the_server_goes_away_in_the_swap_nothing_is_claimed(
         manager.restore_database(key)
 
 
+@pytest.mark.parametrize(
+    ("terminate", "told"),
+    [
+        ("SELECT pg_no_such_function($1)", "could not be ended: function pg_no_such_function"),
+        ("SELECT $1::oid", "is being accessed by other users"),  # ends nobody
+    ],
+)
 def test_connections_that_cannot_be_ended_are_told_as_the_reason(
-    manager: BackupManager, postgres: Postgres, database: str, monkeypatch: pytest.MonkeyPatch
+    manager: BackupManager,
+    postgres: Postgres,
+    database: str,
+    monkeypatch: pytest.MonkeyPatch,
+    terminate: str,
+    told: str,
 ) -> None:
     key = manager.backup_database().key
     monkeypatch.setattr("api.backup.postgres.RENAME_ATTEMPTS", 1)
-    monkeypatch.setattr("api.backup.postgres.TERMINATE", "SELECT pg_no_such_function($1)")
+    monkeypatch.setattr("api.backup.postgres.TERMINATE", terminate)
     there, stop, open_now = databases(postgres), threading.Event(), threading.Event()
 
     def service() -> None:
@@ -143,7 +155,7 @@ def test_connections_that_cannot_be_ended_are_told_as_the_reason(
     thread.start()
     assert open_now.wait(30)
     try:
-        with pytest.raises(BackupError, match="could not be ended: function pg_no_such_function"):
+        with pytest.raises(BackupError, match=told):
             manager.restore_database(key)
     finally:
         stop.set()

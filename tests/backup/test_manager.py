@@ -227,6 +227,21 @@ def test_a_dump_without_a_manifest_is_no_backup(manager: BackupManager, folder: 
     assert manager.list_backups() == [other]
 
 
+def test_a_backup_that_is_deleted_while_they_are_listed_is_not_listed(
+    manager: BackupManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old, new = (manager.backup_database() for _ in range(2))
+    real = manager.store.list
+
+    def listing(prefix: str = "") -> list[object]:
+        found = list(real(prefix))
+        manager.store.delete(old.key + MANIFEST)
+        return found
+
+    monkeypatch.setattr(manager.store, "list", listing)
+    assert manager.list_backups() == [new]
+
+
 def test_what_a_killed_backup_left_is_removed_and_nothing_else(manager: BackupManager, folder: Path) -> None:
     good = manager.backup_database()
     begun, _ = manager.vault.begin(manager.database().name, moment())

@@ -237,6 +237,7 @@ def test_other_page_sizes_and_empty_databases_are_swapped_too(manager: BackupMan
     former = manager.restore_database(key).former
     assert dumped(path) == full
     assert former is not None
+    assert manager.database().formers() == [former]
     assert dumped(Path(former)) == nothing
     former = manager.restore_database(empty).former
     assert former is not None
