@@ -108,6 +108,7 @@ def contract_rows(
     runs: NDArray[np.int64],
     severity: NDArray[np.float64],
     lag: NDArray[np.int64],
+    uses: NDArray[np.int8],
     with_rate: bool,
     with_fee: bool,
     with_flows: bool,

@@ -49,6 +49,12 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     def scenarios(self) -> int:
         return len(self.rules)
 
+    def taken(self, index: NDArray[np.int64]) -> "Behaviour":
+        """That of the loans at the index, in its order."""
+        members = self.members[index] if len(self.members) > 1 else self.members
+        pattern = None if self.pattern is None else self.pattern[index]
+        return msgspec.structs.replace(self, members=members, pattern=pattern)
+
 
 class Tables:
     """Monthly rates of distinct curves, one after the other, each read at place + stride x age + month.

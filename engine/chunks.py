@@ -16,6 +16,7 @@ from engine import _core
 from engine.lanes import lay_out
 from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
+from engine.run_order import Parted, parted
 from engine.run_sums import RunSums, losses_need_loans
 
 # Loans of a chunk by loan, whose rows stay in the caches until they are written.
@@ -36,6 +37,9 @@ def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) 
     if losses_need_loans(plan):
         return by_chunk(plan, loans, threads, progress)
     sums = RunSums(plan)
+    in_parts = parted(plan, loans, sums.bytes_a_run)
+    if in_parts is not None:
+        return by_part(in_parts, sums.empty(), threads, progress)
     slices = slices_of(plan, len(loans))
     for part, owed in zip(slices, in_order(lambda part: sums.of_chunk(loans, part), slices, threads), strict=True):
         sums.add(*owed)
@@ -45,6 +49,17 @@ def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) 
     tasks = sums.tasks()
     for task, flows in zip(tasks, in_order(sums.applied, tasks, threads), strict=True):
         out[:, task.scenarios, task.first_row : task.last_row] += flows
+    return out
+
+
+def by_part(done: Parted, out: NDArray[np.float64], threads: int, progress: Progress | None) -> NDArray[np.float64]:
+    """Columns of a tape of many runs, a few of which are under way at a time; added to OUT out."""
+    sums = RunSums(done.plan)
+    found = in_order(lambda part: sums.of_part(done.loans, part), done.parts, threads)
+    for part, (task, flows) in zip(done.parts, found, strict=True):
+        out[:, :, task.first_row : task.last_row] += flows
+        if progress is not None:
+            progress(part.stop)
     return out
 
 

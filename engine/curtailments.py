@@ -36,6 +36,10 @@ class Curtailments(msgspec.Struct, frozen=True):
     stride: NDArray[np.int64]
     loans: NDArray[np.bool_]
 
+    def taken(self, index: NDArray[np.int64]) -> "Curtailments":
+        """Those of the loans at the index, in its order."""
+        return msgspec.structs.replace(self, loans=self.loans[index])
+
 
 def curtailment_rule(each: Assumptions, conventions: Conventions, tables: "Tables") -> tuple[bool, int, int]:
     """The columns recasts, curtailment_at and curtailment_stride of RULES."""

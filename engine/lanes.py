@@ -100,21 +100,14 @@ def in_lanes(
 
     floating: for stepped loans, 1 where an index is read, else 0. offset: lanes before these.
     """
-    behaviour, group, term = plan.behaviour, loans.group[part], loans.term[part]
-    zero = repeated(np.int32(0), len(group))
-    members = behaviour.members[part] if len(behaviour.members) > 1 else zero
-    row = np.where(group < 0, len(loans.groups), group) if plan.level == "group" else zero
-    age = loans.age[part] if behaviour.by_age else zero
-    stop_term = term if behaviour.stops else zero
-    walk = zero if floating is None else floating + 1
-    if behaviour.pattern is not None:
-        walk = walk + _core.WALKS_A_PATTERN * behaviour.pattern[part]
-    if len(group) == 1 and some is None:
+    behaviour, term = plan.behaviour, loans.term[part]
+    stop_term, age, members, walk, row = run_keys(plan, loans, part, None if floating is None else floating + 1)
+    if len(term) == 1 and some is None:
         only = [members[0], age[0], stop_term[0], row[0], term[0] + behaviour.longest_lag, walk[0]]
         runs = np.array([[0, 1, *only, offset]], dtype=np.int64)
         return Lanes(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), _core.LANES_A_VECTOR, runs)
     keys = [key for key in (stop_term, age, members, row, walk) if key.strides != (0,)]
-    order = sort_by([*near, *keys], np.arange(len(group)) if some is None else some)
+    order = sort_by([*near, *keys], np.arange(len(term)) if some is None else some)
     if not len(order):
         return Lanes(order, order, 0, np.zeros((0, 9), dtype=np.int64))
     first_of_run = np.zeros(len(order), dtype=bool)
@@ -135,6 +128,27 @@ def in_lanes(
     )  # fmt: skip
     lanes = int(vectors.sum()) * _core.LANES_A_VECTOR
     return Lanes(order, place, lanes, np.ascontiguousarray(runs, dtype=np.int64))
+
+
+def run_keys(
+    plan: Plan, loans: LoanArrays, part: slice, walk: NDArray[np.int32] | None
+) -> list[NDArray[np.int32]]:  # fmt: skip
+    """What loans of one run share: last month with defaults, age, set of assumptions, walk and output row.
+
+    A key that is the same for all has no strides. walk: how each loan is walked, none for all backward.
+    """
+    behaviour, group = plan.behaviour, loans.group[part]
+    zero = repeated(np.int32(0), len(group))
+    walked = zero if walk is None else walk
+    if behaviour.pattern is not None:
+        walked = walked + _core.WALKS_A_PATTERN * behaviour.pattern[part]
+    return [
+        loans.term[part] if behaviour.stops else zero,
+        loans.age[part] if behaviour.by_age else zero,
+        behaviour.members[part] if len(behaviour.members) > 1 else zero,
+        walked,
+        np.where(group < 0, len(loans.groups), group) if plan.level == "group" else zero,
+    ]
 
 
 def sort_by(keys: list[NDArray[np.int32]], order: NDArray[np.int64]) -> NDArray[np.int64]:

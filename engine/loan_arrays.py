@@ -55,9 +55,14 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     def taken(self, index: NDArray[np.int64]) -> "LoanArrays":
         """The loans at the index, in its order; without their ids."""
         columns = {name: getattr(self, name) for name in self.__struct_fields__ if name != "loan_id"}
-        arrays = {name: column[index] for name, column in columns.items() if isinstance(column, np.ndarray)}
+        arrays = {name: at(column, index) for name, column in columns.items() if isinstance(column, np.ndarray)}
         contracts = None if self.contracts is None else self.contracts.taken(index)
         return msgspec.structs.replace(self, loan_id=None, contracts=contracts, **arrays)
+
+
+def at(column: NDArray[Any], index: NDArray[np.int64]) -> NDArray[Any]:
+    """The column at an index; one value for all stays that."""
+    return repeated(column[:1], len(index)) if column.strides == (0,) and len(column) else column[index]
 
 
 def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | None = None) -> LoanArrays:

@@ -41,6 +41,10 @@ class PenaltyTables(msgspec.Struct, frozen=True, kw_only=True):
     terms: Floats
     loans: Floats
 
+    def taken(self, index: Integers) -> "PenaltyTables":
+        """Those of the loans at the index, in its order."""
+        return msgspec.structs.replace(self, loans=self.loans[:, index])
+
     def placed(self, part: slice, places: list[tuple[Integers, Integers]], lanes: int) -> _core.Penalties:
         """What the core reads of a slice of the loans: places are pairs of loans and their lanes."""
         rows = np.zeros((len(self.loans), lanes))

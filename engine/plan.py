@@ -81,3 +81,11 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     rates: RateTables | None = None
     penalties: PenaltyTables | None = None
     curtailments: Curtailments | None = None
+
+    def taken(self, index: NDArray[np.int64]) -> "Plan":
+        """The plan of the loans at the index, in its order."""
+        return msgspec.structs.replace(
+            self, behaviour=self.behaviour.taken(index), walks=None if self.walks is None else self.walks.taken(index),
+            penalties=None if self.penalties is None else self.penalties.taken(index),
+            curtailments=None if self.curtailments is None else self.curtailments.taken(index),
+        )  # fmt: skip

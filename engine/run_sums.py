@@ -53,6 +53,9 @@ class RunSums:
         self.with_rate = bool(_core.needs_interest(needed))
         self.with_fee = bool(_core.needs_fees(needed))
         self.pairs, self.pair = capped_pairs(plan)
+        self.uses = np.zeros((self.pair.shape[1], len(self.pairs)), dtype=np.int8)
+        for k, places in enumerate(self.pair.T if self.pairs else ()):
+            self.uses[k, places[places >= 0]] = 1
         self.set_of = np.zeros(plan.behaviour.scenarios, dtype=np.int64)
         self.sets = 1
         if plan.rates is not None:
@@ -78,10 +81,33 @@ class RunSums:
         _core.contract_rows(
             chunk.vectors, chunk.walked, chunk.penalties, chunk.runs,
             np.array([severity for severity, _ in self.pairs]),
-            np.array([lag for _, lag in self.pairs], dtype=np.int64), self.with_rate, self.with_fee, self.flows_at >= 0,
+            np.array([lag for _, lag in self.pairs], dtype=np.int64), self.uses, self.with_rate, self.with_fee,
+            self.flows_at >= 0,
             self.prepays_opening, self.plan.behaviour.rates, self.plan.months, rows,
         )  # fmt: skip
         return chunk.runs[:, [*KEY, MONTHS]], rows
+
+    @property
+    def bytes_a_run(self) -> int:
+        """The room that a run's rows take."""
+        return 8 * int(np.prod(self.rows.shape[1:]))
+
+    def of_part(self, loans: LoanArrays, part: slice) -> tuple[Task, Floats]:
+        """The fields of a part of the tape that has few runs, all of them in it; and where they go."""
+        keys, rows = self.of_chunk(loans, part)
+        alone = RunSums(self.plan)
+        alone.keys, alone.rows = np.ascontiguousarray(keys), self.over_sets(rows)
+        alone.order = np.lexsort(keys[:, [4, 2, 1, 0, 3]].T)
+        low, high = int(keys[:, 3].min()), int(keys[:, 3].max())
+        task = Task(slice(0, self.plan.behaviour.scenarios), slice(0, len(keys)), low, high + 1)
+        return task, alone.applied(task)
+
+    def over_sets(self, rows: Floats) -> Floats:
+        """Rows of all sets of index values, where loans that read none have filled the first alone."""
+        if rows.shape[1] == self.sets:
+            return rows
+        more = np.zeros((len(rows), self.sets - rows.shape[1], *rows.shape[2:]))
+        return np.concatenate([rows, more], axis=1)
 
     def add(self, keys: Longs, rows: Floats) -> None:
         """Adds the runs of the next chunk."""
@@ -91,9 +117,7 @@ class RunSums:
             ids[i] = self.place.setdefault(key.tobytes(), len(self.place))
         fresh = ids >= known
         if fresh.any():
-            more = rows[fresh]
-            if more.shape[1] < self.sets:
-                more = np.concatenate([more, np.zeros((len(more), self.sets - 1, *more.shape[2:]))], axis=1)
+            more = self.over_sets(rows[fresh])
             self.rows = np.concatenate([self.rows, more]) if known else more
             self.keys = np.concatenate([self.keys, keys[fresh]])
         old = ids[~fresh]

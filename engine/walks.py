@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 LEVEL_PAY, LINEAR = AMORTIZATIONS.index("level_pay"), AMORTIZATIONS.index("linear")
 MAX_GRADUATIONS = 30
+# The columns of Walks that have a value a loan.
+OF_LOANS = ("program", "schedule", "payment", "steady", "phase", "calendar", "period", "amortized")
 
 
 class Walks(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +55,10 @@ class Walks(msgspec.Struct, frozen=True, kw_only=True):
     amortized: Floats
     payments_begin: NDArray[np.int32]
     years_due: Floats
+
+    def taken(self, index: Integers) -> "Walks":
+        """Those of the loans at the index, in its order."""
+        return msgspec.structs.replace(self, **{name: getattr(self, name)[index] for name in OF_LOANS})
 
 
 def walks_of(loans: "LoanArrays", terms: Contracts) -> Walks:

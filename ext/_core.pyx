@@ -44,7 +44,7 @@ cdef enum:
     CURTAILMENT, FORBEARANCE, MODIFIED, N_FIELDS
 
 LANES_A_VECTOR = LANES
-VECTOR_ROWS = 7
+VECTOR_ROWS = VECTOR_ROWS_OF
 LAST_MONTH_ROW = LAST
 FIELD_ORDER = (
     "balance", "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "servicing_fee",
@@ -67,7 +67,7 @@ cdef enum:
 # Columns of `runs` and of `behaviour`, and rows of the prepared vectors.
 cdef enum:
     RUN_FIRST, RUN_VECTORS, RUN_SET, RUN_AGE, RUN_TERM, RUN_OUT, RUN_MONTHS, RUN_WALK, RUN_LANE
-    PAYMENT = 0, FACTOR, RATE, FEE, TAIL, LAST, INTEREST_ONLY
+    PAYMENT = 0, FACTOR, RATE, FEE, TAIL, LAST, INTEREST_ONLY, VECTOR_ROWS_OF
     VALUE = 0, COVERAGE
 
 # What a scenario's assumptions for one set of loans say beside the rates.

@@ -11,15 +11,64 @@ cdef enum:
     BLOCK_OF_RUNS = 64  # whose rows stay in the second-level cache while the scenarios go over them
 
 
+cdef struct Singles:
+    # runs of one plain loan each, whose balances are taken eight at a time, a run a lane, and room for what comes out
+    double terms[VECTOR_ROWS_OF * LANES]
+    long run[LANES]
+    long months
+    int size
+    double *rows
+
+
+cdef bint is_single(const double[:, ::1] loans, const long *run) noexcept nogil:
+    """Whether a run is one loan that is walked backward."""
+    if run[RUN_WALK] % WALKS != WALK_BACK or run[RUN_VECTORS] != 1:
+        return False
+    return loans[LAST, run[RUN_FIRST]] >= 0 and loans[LAST, run[RUN_FIRST] + 1] < 0
+
+
+cdef void join_single(Singles *these, const double[:, ::1] loans, const long *run, long r) noexcept nogil:
+    """Puts a run in the next lane."""
+    cdef int row
+    for row in range(VECTOR_ROWS_OF):
+        these.terms[row * LANES + these.size] = loans[row, run[RUN_FIRST]]
+    these.run[these.size] = r
+    these.months = max(these.months, run[RUN_MONTHS])
+    these.size += 1
+
+
+cdef void end_singles(Singles *these, long n, bint with_rate, bint with_fee, double[:, :, :, ::1] out) noexcept nogil:
+    """OUT the rows of the runs joined, which are then none. n: from a row to the next."""
+    cdef contract_run lanes
+    cdef double *row
+    cdef const double *balance
+    cdef int j
+    if these.size == 0:
+        return
+    for j in range(these.size, LANES):
+        these.terms[LAST * LANES + j] = -1
+    lane_pointers(&lanes, these.terms, LANES, 1)
+    contract_lanes(&lanes, 0, these.months, these.rows, n)
+    for j in range(these.size):
+        row, balance = &out[these.run[j], 0, 0, 0], these.rows + j * n
+        scale(row, balance, 1, these.months + 1)
+        if with_rate:
+            scale(row + n, balance, these.terms[RATE * LANES + j], these.months + 1)
+        if with_fee:
+            scale(row + (1 + with_rate) * n, balance, these.terms[FEE * LANES + j], these.months + 1)
+    these.size = 0
+    these.months = 0
+
+
 def contract_rows(const double[:, ::1] loans, Walked walked, Penalties penalties, const long[:, ::1] runs,
-                  const double[::1] severity, const long[::1] lag, bint with_rate, bint with_fee, bint with_flows,
-                  bint opening, const double[::1] rates, long months,
+                  const double[::1] severity, const long[::1] lag, const signed char[:, ::1] uses, bint with_rate,
+                  bint with_fee, bint with_flows, bint opening, const double[::1] rates, long months,
                   double[:, :, :, ::1] out):
     """Fills OUT `out` (runs, sets, kinds, months + 2): each run's sums from month 0 to its last flow, zero after.
 
     sets: of index values; a run that reads none fills the first. kinds: balance, interest and fees where asked for, then
-    the capped loss of each pair of severity and lag, then what assets add
-    (ext/assets.pxi), then penalties (ext/penalty.pxi) of prepayments off the `opening` balance or what is left of it
+    the capped loss of each pair of severity and lag, if the run's set of assumptions `uses` it (sets, pairs), then what
+    assets add (ext/assets.pxi), then penalties (ext/penalty.pxi) of prepayments off the `opening` balance or what is left of it
     after the month's principal. The rest as project_sums. Raises MemoryError.
     """
     cdef Source source
@@ -29,20 +78,29 @@ def contract_rows(const double[:, ::1] loans, Walked walked, Penalties penalties
     cdef double *row
     cdef double *ring
     cdef double *scratch
+    cdef Singles singles
+    cdef bint balances_alone = lag.shape[0] == 0 and not with_flows and penalties is None
     memset(&tables, 0, sizeof(Tables))
+    memset(&singles, 0, sizeof(Singles))
     if walked is not None:
         tables = walked.tables()
     for p in range(lag.shape[0]):
         max_lag = max(max_lag, lag[p])
-    ring = <double *>calloc(n + LANES * RING * (max_lag + 1), sizeof(double))
+    ring = <double *>calloc((1 + LANES) * n + LANES * RING * (max_lag + 1), sizeof(double))
     if ring == NULL:
         raise MemoryError("no room for a projection's working arrays")
     scratch = ring + LANES * RING * (max_lag + 1)
+    singles.rows = scratch + n
     if not allocate_penalties(&work, penalties is not None, n):
         free(ring)
         raise MemoryError("no room for a projection's penalties")
     with nogil:
         for r in range(runs.shape[0]):
+            if balances_alone and is_single(loans, &runs[r, 0]):
+                join_single(&singles, loans, &runs[r, 0], r)
+                if singles.size == LANES:
+                    end_singles(&singles, n, with_rate, with_fee, out)
+                continue
             sets = point(&source, loans, &tables, &runs[r, 0])
             m = runs[r, RUN_MONTHS]
             for g in range(sets):
@@ -52,10 +110,13 @@ def contract_rows(const double[:, ::1] loans, Walked walked, Penalties penalties
                      row + (1 + with_rate) * n if with_fee else NULL, NULL, NULL,
                      row + (first + lag.shape[0]) * n if with_flows else NULL, n)
                 for p in range(lag.shape[0]):
+                    if not uses[runs[r, RUN_SET], p]:
+                        continue
                     sums(&source, m, severity[p], lag[p], scratch, NULL, NULL, row + (first + p) * n, ring, NULL, 0)
                 if work.owed != NULL:
                     run_penalties(penalties, &source, runs[r, RUN_LANE], runs[r, RUN_VECTORS], opening, m, &work, n,
                                   row + (first + lag.shape[0] + (FLOWS if with_flows else 0)) * n)
+        end_singles(&singles, n, with_rate, with_fee, out)
         free(work.memory)
         free(ring)
 
