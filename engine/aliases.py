@@ -124,7 +124,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "accrual_business_day": ("accrual_business_day_convention", "accrual_adjustment"),
     "calendar": ("payment_calendar", "holiday_calendar", "business_calendar"),
     "month_end": ("end_of_month", "end_of_month_rule", "eom_rule"),
-    "penalty": ("prepayment_penalty", "prepayment_penalty_type", "prepay_penalty", "penalty_name"),
+    # Not prepayment_penalty: what tapes have under it is an indicator or a code, and no name of the tape's penalties.
+    "penalty": ("penalty_name", "prepayment_penalty_name", "penalty_schedule"),
     "neg_am_limit": ("negative_amortization_limit", "neg_am_cap", "maximum_negative_amortization"),
 }  # fmt: skip
 

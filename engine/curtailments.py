@@ -18,6 +18,7 @@ from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.rates import RateTables
 from engine.segments import Segments
+from engine.severity import SeverityVector
 
 if TYPE_CHECKING:
     from engine.behaviour import Tables
@@ -64,12 +65,15 @@ def check_curtailments(loans: LoanArrays, segments: Segments, conventions: Conve
         problems.append(
             Problem(PATH, "is of loans that do not pay every month from the cut-off; expected those that do")
         )
+    sets = [each for row in segments.sets for each in row if each.curtailment is not None]
     if conventions.after_curtailment == "level":
         problems += level_problems(loans, mine)
-        sets = [each for row in segments.sets for each in row if each.curtailment is not None]
         if any(each.advancing == "principal_and_interest" for each in sets):
             what = "is 'principal_and_interest', which advances schedules; a kept payment has none"
             problems.append(Problem("assumptions.advancing", what))
+    elif not all(isinstance(each.severity, float | int | SeverityVector) for each in sets):
+        what = "recasts payments beside a severity by the property, which what is paid down takes its share of"
+        problems.append(Problem(PATH, f"{what}; expected conventions.after_curtailment level"))
     if problems:
         raise AssumptionError(problems)
 

@@ -53,7 +53,9 @@ def test_a_faulty_phase_is_told_by_its_path(client: Any, bearer: Any) -> None:
 
 def test_a_file_names_penalties(tmp_path: Path) -> None:
     path = tmp_path / "tape.csv"
-    path.write_text("UPB,Note Rate,WAM,age,Prepayment Penalty\n1000,6%,48,12,step_down\n1000,6%,48,12,\n")
+    path.write_text(
+        "UPB,Note Rate,WAM,age,Penalty Name,Prepayment Penalty\n1000,6%,48,12,step_down,Y\n1000,6%,48,12,,N\n"
+    )
     tape = msgspec.structs.replace(engine.read_tape(path), penalties={"step_down": PHASES["step_down"]})
     request = msgspec.structs.replace(msgspec.convert(body("step_down"), engine.ProjectionRequest), tape=tape)
     right = engine.project(msgspec.convert(body("step_down"), engine.ProjectionRequest))

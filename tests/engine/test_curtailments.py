@@ -181,6 +181,22 @@ def test_levels_threads_and_scenarios_agree(after: Any) -> None:
             np.testing.assert_allclose(found, alone[name], rtol=1e-10, atol=scale, err_msg=f"{name} of {k}")
 
 
+def test_losses_that_go_by_the_loan_see_what_is_paid_down() -> None:
+    # 1,000 interest only against a property of 800 that does not move; a tenth is paid down each month and a tenth
+    # defaults. Month 1: 0.1 default owing 1,000, 200 lost of each: 20. Month 2: 0.09 default owing 900, 100 lost: 9.
+    loan = engine.Loan(
+        balance=1_000.0, annual_rate=0.06, remaining_term=24, amortization="bullet", property_value=800.0
+    )
+    by_property = engine.PropertySeverity(liquidation_cost=0)
+    assumed = engine.Assumptions(default=engine.Mdr(rate=0.1), curtailment=engine.Smm(rate=0.1), severity=by_property)
+    pool, each = (engine.project(request([loan] * 3, assumed, conventions=LEVEL, level=k)) for k in ("pool", "loan"))
+    assert pool.loss[:2] == pytest.approx([3 * 20, 3 * 9], rel=1e-12)
+    for name in ALL:
+        np.testing.assert_allclose(each[name].sum(axis=0), pool[name], rtol=1e-12, atol=1e-9, err_msg=name)
+    with pytest.raises(engine.AssumptionError, match="recasts payments beside a severity by the property"):
+        flows_of(loan, assumed)
+
+
 @pytest.mark.parametrize(
     ("assumed", "conventions", "path"),
     [
