@@ -137,10 +137,15 @@ def remembered(key: bytes, kind: type[Curve], months: int, oldest: int, cutoff_m
     return rows, stride
 
 
-def behaviour_of(request: ProjectionRequest, loans: LoanArrays, contract_sums: ContractSums) -> Behaviour:
-    """The tables of the request's scenarios for these loans. Raises AssumptionError with every fault found."""
-    conventions = conventions_of(request.conventions)
-    segments = segments_of(bases_of(request), loans)
+def behaviour_of(
+    request: ProjectionRequest, conventions: Conventions, bases: Sequence[Assumptions], loans: LoanArrays,
+    contract_sums: ContractSums,
+) -> Behaviour:  # fmt: skip
+    """The tables of the request's scenarios for these loans. Raises AssumptionError with every fault found.
+
+    conventions, bases: those of the request, checked; see conventions_of and bases_of.
+    """
+    segments = segments_of(bases, loans)
     check_assets(segments, loans)
     if loans.status.any():
         check_arrears(segments, loans)

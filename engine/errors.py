@@ -1,5 +1,8 @@
 """Errors of the engine: what is wrong, where, and what is allowed."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 MAX_PROBLEMS = 100
@@ -37,3 +40,19 @@ class AssumptionError(InvalidInput):
 
 class TapeFileError(EngineError, ValueError):
     """A tape file that cannot be read: missing column, unknown ending, unreadable cell."""
+
+
+def gathered(*checks: Callable[[], Any]) -> list[Any]:
+    """What each of the checks returns.
+
+    Raises the error of the first that refuses its input, with the problems of all of them.
+    """
+    found, errors = [], []
+    for check in checks:
+        try:
+            found.append(check())
+        except InvalidInput as error:
+            errors.append(error)
+    if errors:
+        raise type(errors[0])([problem for error in errors for problem in error.problems]) from errors[0]
+    return found

@@ -13,11 +13,11 @@ import msgspec
 import numpy as np
 
 from engine.assumptions import Assumptions, Conventions, Scenario
-from engine.behaviour import behaviour_of, no_behaviour
+from engine.behaviour import bases_of, behaviour_of, conventions_of, no_behaviour
 from engine.cashflows import Cashflows
 from engine.chunks import Progress, run
 from engine.curtailments import curtailments_of, with_payments_kept
-from engine.errors import AssumptionError, Problem, TapeError
+from engine.errors import AssumptionError, Problem, TapeError, gathered
 from engine.fields import FIELD_INDEX
 from engine.index_rates import rates_of
 from engine.loan_arrays import LoanArrays
@@ -38,19 +38,23 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     """The cashflows of the request's tape under its scenarios.
 
     threads: how many run the core, none for every processor. progress: called with the loans done so far, from the
-    calling thread. Raises TapeError with every fault of the tape, else AssumptionError with every fault of the rest, up
-    to a hundred.
+    calling thread. Raises TapeError where the tape is at fault and AssumptionError where only the rest is, with every
+    fault of both, up to a hundred; what can only be told of a tape without faults is told once it has none.
     """
     request = checked(request)
-    loans = on_dates(request.tape.arrays(), request.cutoff_date)
-    selection = select(request.fields)
-    check_periods(request.periods)
-    if threads is not None and threads < 1:
-        raise AssumptionError([Problem("threads", f"is {threads}; expected 1 or more, or none for every processor")])
+    loans, selection, bases, conventions, *_ = gathered(
+        lambda: on_dates(request.tape.arrays(), request.cutoff_date),
+        lambda: select(request.fields),
+        lambda: bases_of(request),
+        lambda: conventions_of(request.conventions),
+        lambda: check_periods(request.periods),
+        lambda: check_threads(threads),
+    )
     threads = threads or processors()
     behaviour = behaviour_of(
-        request, loans, lambda inside, months: scheduled(request, loans.taken(np.flatnonzero(inside)), months, threads)
-    )
+        request, conventions, bases, loans,
+        lambda inside, months: scheduled(request, loans.taken(np.flatnonzero(inside)), months, threads),
+    )  # fmt: skip
     loans = with_payments_kept(loans, behaviour.rules, behaviour.members)
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
     months = max(longest, 1)
@@ -129,6 +133,10 @@ def checked(request: ProjectionRequest) -> ProjectionRequest:
 
     Python does not hold a Struct's values to their types. Raises AssumptionError for the first that does not fit.
     """
+    given: object = request
+    if not isinstance(given, ProjectionRequest):
+        message = f"is a {type(given).__name__}; expected an engine.ProjectionRequest"
+        raise AssumptionError([Problem("request", message)])
     tape: object = request.tape
     if not isinstance(tape, Tape):
         message = f"is a {type(tape).__name__}; expected an engine.Tape"
@@ -153,6 +161,11 @@ def drawn_at_cutoff(loans: LoanArrays) -> float:
     """The balance of the loans that have started by the cut-off; those that start later have a negative age."""
     started = loans.balance if loans.age.min(initial=0) >= 0 else loans.balance[loans.age >= 0]
     return float(started.sum())
+
+
+def check_threads(threads: int | None) -> None:
+    if threads is not None and threads < 1:
+        raise AssumptionError([Problem("threads", f"is {threads}; expected 1 or more, or none for every processor")])
 
 
 def check_periods(periods: int | None) -> None:

@@ -335,3 +335,26 @@ def test_batches_are_projected_from_their_cut_off_date() -> None:
     whole = engine.project(engine.ProjectionRequest(tape=engine.Tape.from_columns(**columns), **rest))
     np.testing.assert_allclose(found.prepayment, whole.prepayment, rtol=1e-13)
     assert engine.project_batches([], **rest).periods == 0
+
+
+def test_faults_of_the_tape_leave_those_of_everything_else() -> None:
+    request = engine.ProjectionRequest(
+        tape=engine.Tape.from_loans([engine.Loan(**(GOOD | {"annual_rate": 6.5, "remaining_term": 0}))]),
+        assumptions=engine.Assumptions(severity=40.0, prepayment=engine.Cpr(rate=6.0)),
+        scenarios=[engine.Scenario(name="a"), engine.Scenario(name="a")],
+        fields=["interest", "intrest"],
+        conventions="sifna",
+        periods=0,
+    )
+    with pytest.raises(engine.TapeError):
+        engine.project(request)
+    assert [text.split()[0] for text in refused(request)] == [
+        "tape.loans[0].annual_rate", "tape.loans[0].remaining_term", "fields[1]", "assumptions.severity",
+        "assumptions.prepayment.rate", "scenarios[1].name", "conventions", "periods",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("given", [None, {"tape": {}}, [], "tape"])
+def test_what_is_no_request_is_told(given: Any) -> None:
+    with pytest.raises(engine.AssumptionError, match=r"request is a .*; expected an engine.ProjectionRequest"):
+        engine.project(given)
