@@ -73,13 +73,20 @@ def input_refusal(error: engine.InvalidInput) -> Refusal:
     return Refusal(422, f"{faults[0].path} {faults[0].message}{more}" if faults else str(error), faults)
 
 
+def file_refusal(error: engine.TapeFileError) -> Refusal:
+    """The refusal of a file, with each faulty cell, or with the file itself as the body."""
+    head = str(error).splitlines()[0][:2000]
+    faults = [Fault(f"body, {problem.path}", problem.message[:500]) for problem in error.problems]
+    return Refusal(422, head, faults or [Fault("body", head)])
+
+
 def as_refusal(error: Exception, part: Literal["api", "graphql"] = "api") -> Refusal:
     """Any exception as a refusal; what nobody raised on purpose is a 500 without its message, counted and logged."""
     match error:
         case Refusal():
             return error
         case engine.TapeFileError():
-            return Refusal(422, str(error))
+            return file_refusal(error)
         case engine.InvalidInput():
             return input_refusal(error)
         case msgspec.DecodeError():

@@ -39,7 +39,15 @@ class AssumptionError(InvalidInput):
 
 
 class TapeFileError(EngineError, ValueError):
-    """A tape file that cannot be read: missing column, unknown ending, unreadable cell."""
+    """A tape file that cannot be read: missing column, unknown ending, unreadable cell.
+
+    problems: the faulty cells, up to a hundred, each with its place as `row 3, column 'UPB'`; none where the file as a
+    whole is at fault.
+    """
+
+    def __init__(self, message: str, problems: list[Problem] | None = None) -> None:
+        self.problems = (problems or [])[:MAX_PROBLEMS]
+        super().__init__(message)
 
 
 def gathered(*checks: Callable[[], Any]) -> list[Any]:

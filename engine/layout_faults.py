@@ -12,6 +12,7 @@ from engine.layout_report import FIRST_ROWS, RowProblems, merged
 from engine.layout_values import Values
 from engine.layouts.declaration import Layout, Reading
 from engine.loans import MAX_TERM
+from engine.tape_cells import CellFault
 
 RANGES: dict[str, tuple[float, float, str]] = {
     "balance": (0, MAX_BALANCE, f"currency units in [0, {MAX_BALANCE:g}]"),
@@ -55,14 +56,14 @@ class Faults:
                                        example=cell, expected=expected))  # fmt: skip
         return out
 
-    def lines(self, kept: NDArray[np.bool_], file: str) -> list[tuple[int, str]]:
-        """A sentence for each faulty cell, up to a hundred of each column."""
+    def cells(self, kept: NDArray[np.bool_], file: str) -> list[CellFault]:
+        """Each faulty cell, up to a hundred of each column."""
         out = []
         for _, column, expected, rows in self.found:
             for i in np.flatnonzero(rows & kept)[:MAX_PROBLEMS]:
                 row, cell = int(self.batch.rows[i]), self.cell(column, int(i))
                 shown = f"is '{cell}'" if cell else "is blank"
-                out.append((row, f"{file}, row {row}, column '{column}' {shown}; expected {expected}"))
+                out.append(CellFault(file, row, column, f"{shown}; expected {expected}"))
         return out
 
     def cell(self, column: str, i: int) -> str:
@@ -102,18 +103,19 @@ def check(layout: Layout, values: Values, faults: Faults, batch: Batch) -> None:
 def refuse(file: LayoutFile, faults: Faults, kept: NDArray[np.bool_]) -> None:
     """Raises TapeFileError: what is wrong in sum, then row by row."""
     sums = "; ".join(problem.line() for problem in faults.told(kept))
-    raise refusal(file, int(faults.rows(kept).sum()), sums, faults.lines(kept, file.name))
+    raise refusal(file, int(faults.rows(kept).sum()), sums, faults.cells(kept, file.name))
 
 
-def refusal(file: LayoutFile, count: int, sums: str, lines: list[tuple[int, str]]) -> TapeFileError:
+def refusal(file: LayoutFile, count: int, sums: str, cells: list[CellFault]) -> TapeFileError:
     """The refusal of a file for its faulty rows, those of another length among them."""
     wrong = [
-        (row.row, f"{file.name}, row {row.row} has {row.found} columns; expected {row.expected}")
+        CellFault(file.name, row.row, None, f"has {row.found} columns; expected {row.expected}")
         for row in file.wrong[:MAX_PROBLEMS]
     ]
     head = f"{file.name} has {count + len(file.wrong):,} faulty rows (on_error='skip' leaves them out)"
-    told = [line for _, line in sorted([*wrong, *lines])[:MAX_PROBLEMS]]
-    return TapeFileError("\n".join([f"{head}: {sums}" if sums else head, *told]))
+    told = sorted([*wrong, *cells], key=lambda fault: (fault.row, fault.line))[:MAX_PROBLEMS]
+    lines = [fault.line for fault in told]
+    return TapeFileError("\n".join([f"{head}: {sums}" if sums else head, *lines]), [fault.problem for fault in told])
 
 
 def with_wrong_rows(file: LayoutFile, tape: LayoutTape, options: Options) -> LayoutTape:

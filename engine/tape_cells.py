@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from engine.aliases import RATE_COLUMNS, rate_divisor
 from engine.asset_terms import CHOICES, PERIODS
 from engine.contracts import NUMBERS, TEXTS
-from engine.errors import MAX_PROBLEMS, TapeFileError
+from engine.errors import MAX_PROBLEMS, Problem, TapeFileError
 from engine.tape import COLUMN_NAMES
 
 if TYPE_CHECKING:
@@ -32,26 +32,46 @@ MAX_TEXT = 1_000
 NO_CELLS = np.empty(0, dtype=np.intp)
 
 
+class CellFault(msgspec.Struct, frozen=True):
+    """What is wrong with a cell of a file. column: none where it is the row."""
+
+    file: str
+    row: int
+    column: str | None
+    message: str
+
+    @property
+    def place(self) -> str:
+        return f"row {self.row}" if self.column is None else f"row {self.row}, column '{self.column}'"
+
+    @property
+    def line(self) -> str:
+        return f"{self.file}, {self.place} {self.message}"
+
+    @property
+    def problem(self) -> Problem:
+        return Problem(self.place, self.message)
+
+
 class Where(msgspec.Struct, frozen=True):
-    """Place of a column's cells, and the faults found so far in its file as (row, message)."""
+    """Place of a column's cells, and the faults found so far in its file."""
 
     file: str
     header: str
     row: int
-    faults: list[tuple[int, str]]
+    faults: list[CellFault]
 
     def fault(self, cells: NDArray[np.intp], message: Callable[[int], str]) -> None:
         """Notes what is wrong with the cells, up to the hundred that are told."""
         for i in cells[:MAX_PROBLEMS].tolist():
-            row = self.row + i + 1
-            self.faults.append((row, f"{self.file}, row {row}, column '{self.header}' {message(i)}"))
+            self.faults.append(CellFault(self.file, self.row + i + 1, self.header, message(i)))
 
 
-def refuse(faults: list[tuple[int, str]]) -> None:
+def refuse(faults: list[CellFault]) -> None:
     """Raises TapeFileError with a line for each fault, by row, if there are any."""
     if faults:
-        ordered = sorted(faults, key=lambda fault: fault[0])
-        raise TapeFileError("\n".join(message for _, message in ordered[:MAX_PROBLEMS]))
+        told = sorted(faults, key=lambda fault: fault.row)[:MAX_PROBLEMS]
+        raise TapeFileError("\n".join(fault.line for fault in told), [fault.problem for fault in told])
 
 
 def texts(ours: str, cells: Any) -> NDArray[np.object_]:

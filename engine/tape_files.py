@@ -24,7 +24,7 @@ from engine.layout_tape import iter_layout, layout_for, read_layout
 from engine.layouts import LAYOUTS
 from engine.layouts.declaration import Layout
 from engine.tape import COLUMN_NAMES, Tape
-from engine.tape_cells import NEEDED, TEXT_COLUMNS, Where, numbers, refuse, texts
+from engine.tape_cells import NEEDED, TEXT_COLUMNS, CellFault, Where, numbers, refuse, texts
 from engine.tape_lines import check_quotes, count_lines, first_line
 from engine.tape_tables import NONE, Tables, from_metadata
 
@@ -387,7 +387,7 @@ def listed(headers: list[str]) -> str:
 def tape_of(table: "pa.Table", opened: OpenTape, row: int) -> Tape:
     """The tape of a table of the chosen columns. row: rows of the file before the table."""
     columns: dict[str, Any] = {}
-    faults: list[tuple[int, str]] = []
+    faults: list[CellFault] = []
     # What an asset needs depends on its type, and is said when the tape is validated.
     needed = () if "type" in opened.chosen else NEEDED
     for ours, header in opened.chosen.items():

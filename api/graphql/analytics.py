@@ -17,7 +17,8 @@ from strawberry.types.nodes import SelectedField
 
 import engine
 from api import limits
-from api.errors import Fault, Refusal, fault_of
+from api.errors import Fault, Refusal
+from api.faults import faults_in, refusal_of
 from api.graphql.inputs import input_type, plain, scalar, struct_input, without_null
 from api.graphql.refusals import graphql_error
 from api.graphql.texts import describe, field_text, first_line
@@ -60,10 +61,14 @@ def output_type(kind: inspect.Type) -> Any:
 
 def measure_of(name: str, given: dict[str, Any]) -> Measure:
     """The measure of a name with its arguments. Raises ValidationError."""
-    arguments = {key: plain(value) for key, value in given.items() if value is not strawberry.UNSET}
-    kept = {key: value for key, value in arguments.items() if value is not None}
-    found: Measure = msgspec.convert({"type": name, **kept}, MEASURES[name])
+    found: Measure = msgspec.convert(measured(name, given), MEASURES[name])
     return found
+
+
+def measured(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The measure of a name with its arguments as a plain object."""
+    arguments = {key: plain(value) for key, value in given.items() if value is not strawberry.UNSET}
+    return {"type": name, **{key: value for key, value in arguments.items() if value is not None}}
 
 
 def needed(selection: SelectedField) -> tuple[str, ...]:
@@ -89,8 +94,7 @@ async def compute(inputs: Inputs, name: str, given: dict[str, Any], info: Info[A
             return await anyio.to_thread.run_sync(result_of, measure, inputs)
         return result_of(measure, inputs)
     except msgspec.ValidationError as error:
-        fault = fault_of(error, name)
-        raise graphql_error(Refusal(400, f"{fault.path}: {fault.message}", [fault])) from error
+        raise graphql_error(refusal_of(list(faults_in(measured(name, given), MEASURES[name], name)))) from error
     except NoSolution as error:
         extensions = {"code": "NO_SOLUTION", "reason": error.reason, "roots": list(error.roots), "errors": []}
         raise GraphQLError(f"{name} has no solution: {error}", extensions=extensions) from error
@@ -171,8 +175,7 @@ def converted(name: str, given: Any, cls: Callable[..., Any]) -> Any:
     try:
         return msgspec.convert(plain(given), cls)
     except msgspec.ValidationError as error:
-        fault = fault_of(error, name)
-        raise graphql_error(Refusal(400, f"{fault.path}: {fault.message}", [fault])) from error
+        raise graphql_error(refusal_of(list(faults_in(plain(given), cls, name)))) from error
 
 
 def of_cashflows(

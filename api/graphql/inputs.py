@@ -221,7 +221,7 @@ def to_request(given: Any) -> engine.ProjectionRequest:
     try:
         return msgspec.convert(body, engine.ProjectionRequest)
     except msgspec.ValidationError as error:
-        raise type_refusal(error, body) from error
+        raise type_refusal(error, body, engine.ProjectionRequest) from error
 
 
 def config() -> StrawberryConfig:

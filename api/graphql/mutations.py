@@ -7,10 +7,9 @@ import strawberry
 from msgspec import inspect
 
 import engine
-from api.errors import fault_of
-from api.faults import type_refusal
+from api.faults import OfTape, faults_in, refusal_of, type_refusal
 from api.graphql.inputs import plain, struct_input
-from api.graphql.refusals import invalid
+from api.graphql.refusals import graphql_error, invalid
 from api.graphql.stored import Context, Id, Run, ScenarioVersion, Tape, owner_of, refusing, storage_of
 from api.graphql.texts import first_line
 from api.roles import asks
@@ -44,8 +43,7 @@ def as_struct(given: Any, kind: Any, path: str) -> Any:
     try:
         return msgspec.convert(plain(given), kind)
     except msgspec.ValidationError as error:
-        fault = fault_of(error, path)
-        raise invalid(f"{fault.path}: {fault.message}") from error
+        raise graphql_error(refusal_of(list(faults_in(plain(given), kind, path)))) from error
 
 
 @strawberry.type(description="Changes to what is stored.")
@@ -57,7 +55,7 @@ class Mutation:
         try:
             given = msgspec.convert(body, engine.Tape)
         except msgspec.ValidationError as error:
-            raise type_refusal(error, {"tape": body}) from error
+            raise type_refusal(error, {"tape": body}, OfTape) from error
         if given.tape_id is not None:
             raise invalid("tape.tape_id names a stored tape; expected loans or columns")
         given.arrays()

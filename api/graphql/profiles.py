@@ -7,7 +7,7 @@ import msgspec
 import strawberry
 
 import engine
-from api.faults import type_refusal
+from api.faults import OfTape, type_refusal
 from api.graphql.inputs import inputs, plain
 from api.graphql.outputs import output_of
 from api.graphql.texts import first_line
@@ -18,12 +18,6 @@ TapeInput: Any = inputs["TapeInput"]
 TapeArgument = Annotated[TapeInput, strawberry.argument(description=first_line(engine.Tape))]
 
 
-class ProfileRequest(msgspec.Struct, frozen=True):
-    """A tape to profile; faults then carry the paths that projections give them."""
-
-    tape: engine.Tape
-
-
 async def profiled(given: Any, context: Any) -> Any:
     """The profile of an input's tape, or of the caller's stored one that it names.
 
@@ -31,8 +25,8 @@ async def profiled(given: Any, context: Any) -> Any:
     """
     body = {"tape": plain(given)}
     try:
-        tape = msgspec.convert(body, ProfileRequest).tape
+        tape = msgspec.convert(body, OfTape).tape
     except msgspec.ValidationError as error:
-        raise type_refusal(error, body) from error
+        raise type_refusal(error, body, OfTape) from error
     tape = await loaded(tape, context["storage"], context["caller"].subject, context["settings"])
     return await anyio.to_thread.run_sync(engine.profile, tape)

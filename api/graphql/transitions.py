@@ -49,7 +49,7 @@ async def transitions_of(given: Any, info: Info[Any, Any]) -> Any:
         try:
             asked = msgspec.convert(body, TransitionRequest)
         except msgspec.ValidationError as error:
-            raise type_refusal(error, body) from error
+            raise type_refusal(error, body, TransitionRequest) from error
         tape = await loaded(asked.tape, context["storage"], context["caller"].subject, context["settings"])
         asked = msgspec.structs.replace(asked, tape=tape)
         size = await anyio.to_thread.run_sync(check, asked, context["settings"])

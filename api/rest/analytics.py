@@ -40,7 +40,7 @@ def decode(body: bytes, media_type: str) -> AnalyticsRequest:
     try:
         return DECODERS[media_type](body)
     except msgspec.ValidationError as error:
-        raise type_refusal(error, READERS[media_type](body), "projection.") from error
+        raise type_refusal(error, READERS[media_type](body), AnalyticsRequest) from error
 
 
 def answer(request: AnalyticsRequest, threads: int | None, media_type: str) -> bytes:

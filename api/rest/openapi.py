@@ -7,14 +7,16 @@ import msgspec
 import engine
 from api import encode
 from api.errors import ProblemDetails
+from api.faults import OfTape
 from api.rest import analytics, transitions
 from api.rest.health import Health, Live, version
 from api.rest.openapi_answers import HEADERS, problems, told
 from api.rest.openapi_backups import ROOTS as OF_BACKUPS
 from api.rest.openapi_backups import backup_paths
 from api.rest.openapi_stored import ROOTS, narrow, stored_paths
-from api.rest.profiles import ANSWERS, READERS, ProfileRequest
+from api.rest.profiles import ANSWERS
 from api.rest.projections import DECODERS, EXAMPLES
+from api.rest.tape_bodies import FORMATS, PARAMETERS
 from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS
 from engine.transition_views import TransitionViews
@@ -140,15 +142,10 @@ def first_line(cls: type) -> str:
 
 def profile_path() -> dict[str, Any]:
     binary: dict[str, Any] = {"schema": {}}
-    body = {"schema": {"$ref": REFERENCE.format(name="ProfileRequest")}}
+    body = {"schema": {"$ref": REFERENCE.format(name="OfTape")}}
     example = {"tape": EXAMPLES["scenarios_on_columns"]["value"]["tape"]}
-    content = {encode.JSON: {**body, "example": example}, **dict.fromkeys(READERS, binary)}
+    content = {encode.JSON: {**body, "example": example}, **dict.fromkeys(FORMATS, binary)}
     answer = {"schema": {"$ref": REFERENCE.format(name="Profile")}}
-    parameters = {
-        "layout": ("Layout of the file, by default as it shows.", {"enum": list(engine.LAYOUTS)}),
-        "on_error": ("What faulty rows of a file of a layout do.", {"enum": ["refuse", "skip"]}),
-        "period": ("Reporting month of a file of a layout, by default its latest.", {"type": "string"}),
-    }
     operation = {
         "operationId": "createProfile",
         "summary": "Profile a tape",
@@ -156,7 +153,7 @@ def profile_path() -> dict[str, Any]:
         "the body: a file, or a JSON object with `tape`. As JSON, or as a picture (PNG, SVG).",
         "parameters": [
             {"name": name, "in": "query", "description": text, "schema": schema}
-            for name, (text, schema) in parameters.items()
+            for name, (text, schema) in PARAMETERS.items()
         ],
         "requestBody": {"required": True, "content": content},
         "responses": {
@@ -256,7 +253,7 @@ def document() -> dict[str, Any]:
         *results,
         engine.Summary,
         engine.Profile,
-        ProfileRequest,
+        OfTape,
         ProblemDetails,
         Health,
         Live,

@@ -5,7 +5,8 @@ from typing import Any
 from api import encode
 from api.rest.projections import ASSUMPTIONS, COLUMNS
 from api.rest.resources import Listing
-from api.rest.tapes import FORMATS, PARQUET, TapeName
+from api.rest.tape_bodies import FORMATS, PARAMETERS, PARQUET
+from api.rest.tapes import CreatedTape, TapeName
 from api.storage.pages import DEFAULT_PAGE, MAX_PAGE
 from api.storage.rows import RunRequest
 from api.storage.tables import STATES
@@ -14,6 +15,7 @@ from engine.fields import FIELD_NAMES
 
 ROOTS: list[Any] = [
     TapeView,
+    CreatedTape,
     TapeName,
     ScenarioView,
     ScenarioBody,
@@ -99,15 +101,15 @@ GONE = {"204": {"description": "Deleted."}}
 
 def tape_paths(problems: Problems) -> dict[str, Any]:
     id = parameter("tape_id", "path", "The tape's id.")
-    binary: dict[str, Any] = {kind: {"schema": ref("Tape") if kind == JSON else {}} for kind in FORMATS}
+    binary: dict[str, Any] = {kind: {"schema": ref("Tape") if kind == JSON else {}} for kind in (JSON, *FORMATS)}
     binary[JSON]["example"] = {"columns": COLUMNS}
     binary["text/csv"]["example"] = "loan_id,balance,annual_rate,remaining_term\nA1,250000,0.065,360\n"
     named = [
         parameter("name", "query", "The tape's name.", NAME),
-        parameter("layout", "query", "The lender's or agency's layout of the file, where it has one."),
+        *(parameter(key, "query", text, schema) for key, (text, schema) in PARAMETERS.items()),
     ]
     made = linked(
-        {"201": answer("The stored tape.", ref("TapeView"), {**ETAG, **LOCATION})},
+        {"201": answer("The stored tape.", ref("CreatedTape"), {**ETAG, **LOCATION})},
         "tape_id", "getTape", "renameTape", "deleteTape", "getTapeFile", run=True,
     )  # fmt: skip
     one = answer("The tape.", ref("TapeView"), ETAG)

@@ -6,12 +6,14 @@ from typing import Any
 import msgspec
 from litestar import Request, Response, get
 
-from api.errors import Refusal
+from api.errors import Fault, Refusal
 from api.rest.openapi import document
 
 FOLDER = Path(__file__).parent.parent / "pages"
 MEDIA_TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css"}
 FILES = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES}
+# What a GraphQL request is made of.
+OPERATION = ("query", "variables", "operationName", "extensions")
 OPENAPI = msgspec.json.encode(document())
 
 
@@ -35,8 +37,12 @@ def openapi_json() -> Response[bytes]:
 
 
 @get("/graphql", sync_to_thread=False)
-def graphql_page() -> Response[bytes]:
-    """A page to write and run GraphQL queries on."""
+def graphql_page(request: Request[Any, Any, Any]) -> Response[bytes]:
+    """A page to write and run GraphQL queries on. Raises Refusal (405) for a query in the address."""
+    if found := [name for name in OPERATION if name in request.query_params]:
+        faults = [Fault(name, "is in the address; expected it in a JSON body, sent by POST") for name in found]
+        text = "Queries are taken by POST with a JSON body; GET is for the page, and the address is no place for data."
+        raise Refusal(405, text, faults, {"allow": "POST"})
     return file_response("graphql.html")
 
 

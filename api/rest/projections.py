@@ -38,7 +38,7 @@ def decode(body: bytes, media_type: str, fields: list[str] | None) -> engine.Pro
     try:
         projection = DECODERS[media_type](body)
     except msgspec.ValidationError as error:
-        raise type_refusal(error, READERS[media_type](body)) from error
+        raise type_refusal(error, READERS[media_type](body), engine.ProjectionRequest) from error
     return projection if fields is None else msgspec.structs.replace(projection, fields=fields)
 
 

@@ -7,6 +7,7 @@ import msgspec
 from litestar import Request, Response
 
 from api.errors import Fault, Refusal, decode_refusal
+from api.faults import type_refusal
 from api.storage.opened import Storage
 from api.storage.pages import DEFAULT_PAGE, Page
 
@@ -76,8 +77,11 @@ async def body_as(request: AnyRequest, kind: type[V]) -> V:
     given = request.headers.get("content-type", JSON).split(";")[0].strip().lower()
     if given != JSON:
         raise Refusal(415, f"Content-Type is {given!r}; expected {JSON}.")
+    body = await request.body()
     try:
-        return msgspec.json.decode(await request.body(), type=kind)
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise type_refusal(error, msgspec.json.decode(body), kind) from error
     except msgspec.DecodeError as error:
         raise decode_refusal(error) from error
 

@@ -4,7 +4,7 @@ import asyncio
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
 import msgspec
 from litestar import Response, delete, get, patch, post
@@ -12,9 +12,9 @@ from litestar.params import FromPath
 from litestar.response import Stream
 
 import engine
-from api.errors import Fault, Refusal
-from api.faults import tape_faults
+from api.errors import Refusal
 from api.rest.resources import (
+    JSON,
     AnyRequest,
     body_as,
     expected_version,
@@ -26,24 +26,25 @@ from api.rest.resources import (
     storage_of,
     versioned,
 )
+from api.rest.tape_bodies import (
+    FORMATS,
+    PARQUET,
+    BodyFile,
+    checked_layout,
+    file_batches,
+    json_tape,
+    media_type_of,
+    options_of,
+)
 from api.roles import requires
 from api.settings import Settings
-from api.storage.tape_parquet import ROW_GROUP, in_row_groups
+from api.storage.tape_parquet import in_row_groups
 from api.storage.tapes import create_tape, delete_tape, get_tape, list_tapes, rename_tape
 from api.stored import TapeView, checked_name, tape_view
 from api.unpacked import check_unpacked
+from engine.layout_report import ReadReport
 
 PATH = "/v1/tapes"
-PARQUET = "application/vnd.apache.parquet"
-# Media type of the body -> format of the reader.
-FORMATS = {
-    "text/csv": "csv",
-    PARQUET: "parquet",
-    "application/vnd.apache.arrow.stream": "arrow",
-    "application/vnd.apache.arrow.file": "arrow",
-    "application/json": "json",
-}
-from_json = msgspec.json.Decoder(engine.Tape)
 
 
 class TapeName(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -56,28 +57,29 @@ def etag_of(view: TapeView) -> str:
     return f'"{view.version}"'
 
 
+class CreatedTape(TapeView, frozen=True, kw_only=True, omit_defaults=True):
+    """A tape that was just stored. report: what became of the file's rows, of one in a layout."""
+
+    report: ReadReport | None = None
+
+
 @post(PATH, status_code=201, guards=[requires("analyst")], request_max_body_size=None)
 async def post_tape(request: AnyRequest) -> Response[bytes]:
-    """Stores the tape in the body; `name` and, for files of a lender's layout, `layout` are in the address."""
-    only(request, ("name", "layout"))
+    """Stores the tape in the body; its `name` and how a file is read are in the address."""
+    given = media_type_of(request)
+    options = options_of(request, given, "name")
     name = checked_name(request.query_params.get("name", "tape"))
-    given = request.headers.get("content-type", "").split(";")[0].strip().lower()
-    if given not in FORMATS:
-        raise Refusal(415, f"Content-Type is {given!r}; expected one of {', '.join(FORMATS)}.")
     storage = storage_of(request)
     settings = request.app.state.settings
     limit = settings.max_upload_bytes
     folder = Path(settings.state_dir)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder) as opened:
-        file = cast(BinaryIO, opened)
-        format, layout = FORMATS[given], request.query_params.get("layout")
-        check_read_whole(await receive(request, file, limit), format, layout, settings)
-        await asyncio.to_thread(check_unpacked, file, format, settings)
-        batches = await asyncio.to_thread(batches_of, file, format, layout)
+    with BodyFile(tempfile.TemporaryFile(dir=folder, buffering=0)) as file:
+        size = await receive(request, file, limit)
+        batches, report = await asyncio.to_thread(batches_of, file, size, given, options, settings)
         most = settings.max_tape_loans
         stored = await create_tape(storage.database, storage.objects, owner_of(request), name, batches, most)
-    view = tape_view(stored)
+    view = CreatedTape(**msgspec.structs.asdict(tape_view(stored)), report=report)
     return json_response(view, 201, {"location": f"{PATH}/{view.id}", "etag": etag_of(view)})
 
 
@@ -93,44 +95,29 @@ async def receive(request: AnyRequest, file: BinaryIO, limit: int) -> int:
     return size
 
 
-def check_read_whole(size: int, format: str, layout: str | None, settings: Settings) -> None:
-    """Raises Refusal (413) for what is read into memory as a whole and is too large for that."""
-    if format == "json" and size > settings.max_body_bytes:
-        raise Refusal(
-            413,
-            f"The tape has {size:,} bytes of JSON; at most {settings.max_body_bytes:,} are read (MAX_BODY_BYTES). "
-            "Send a larger one as CSV, Parquet or Arrow.",
-        )
-    if layout is not None and size > settings.max_layout_bytes:
+def batches_of(
+    file: BinaryIO, size: int, media_type: str, options: dict[str, Any], settings: Settings
+) -> tuple[Iterator[engine.Tape], ReadReport | None]:
+    """The tape in row groups, and the report of a file of a layout. Raises TapeFileError, TapeError, Refusal.
+
+    size: of the file in bytes; what is read into memory as a whole is bounded by it.
+    """
+    if media_type == JSON:
+        if size > settings.max_body_bytes:
+            raise Refusal(
+                413,
+                f"The tape has {size:,} bytes of JSON; at most {settings.max_body_bytes:,} are read (MAX_BODY_BYTES). "
+                "Send a larger one as CSV, Parquet or Arrow.",
+            )
+        return in_row_groups(json_tape(file.read())), None
+    check_unpacked(file, FORMATS[media_type] or "", settings)
+    if checked_layout(file, media_type, options) and size > settings.max_layout_bytes:
         raise Refusal(
             413,
             f"The file has {size:,} bytes; in a layout at most {settings.max_layout_bytes:,} are read "
             "(MAX_LAYOUT_BYTES). Send it in parts, or in columns of our names.",
         )
-
-
-def batches_of(file: BinaryIO, format: str, layout: str | None) -> Iterator[engine.Tape]:
-    """The tape in row groups. Raises TapeFileError, TapeError, Refusal (400, 422)."""
-    if format == "json":
-        return in_row_groups(json_tape(file.read()))
-    if layout is not None:
-        # A layout's batches are as large as its rows happen to give; the tape is cut anew.
-        return in_row_groups(engine.read_tape(file, format=format, layout=layout, extra=False))
-    return engine.iter_tape(file, batch_size=ROW_GROUP, format=format)
-
-
-def json_tape(body: bytes) -> engine.Tape:
-    try:
-        tape = from_json.decode(body)
-    except msgspec.ValidationError as error:
-        found = list(tape_faults({"tape": msgspec.json.decode(body)}))
-        faults = found or [Fault("tape", str(error))]
-        raise Refusal(400, f"{faults[0].path}: {faults[0].message}", faults[:100]) from error
-    if tape.tape_id is not None:
-        fault = Fault("tape.tape_id", "names a stored tape; expected loans or columns")
-        raise Refusal(422, f"{fault.path} {fault.message}.", [fault])
-    tape.arrays()
-    return tape
+    return file_batches(file, media_type, options)
 
 
 @get(PATH)

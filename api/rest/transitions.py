@@ -40,7 +40,7 @@ def decode(body: bytes, media_type: str) -> TransitionRequest:
     try:
         return DECODERS[media_type](body)
     except msgspec.ValidationError as error:
-        raise type_refusal(error, READERS[media_type](body)) from error
+        raise type_refusal(error, READERS[media_type](body), TransitionRequest) from error
 
 
 def answer(request: TransitionRequest, settings: Settings, media_type: str) -> bytes:

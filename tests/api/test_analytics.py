@@ -178,7 +178,7 @@ def test_examples_answer(client: Client, bearer: Headers, name: str) -> None:
 FAULTS: list[tuple[dict[str, Any], int, list[str]]] = [
     ({"measures": []}, 422, ["measures"]),
     ({"measures": [{"type": "magic"}]}, 400, ["measures[0].type"]),
-    ({"measures": [{"type": "wal", "yield": 1}]}, 400, ["measures[0]"]),
+    ({"measures": [{"type": "wal", "yield": 1}]}, 400, ["measures[0].yield"]),
     ({"measures": [{"type": "wal"}, {"type": "npv", "rate": 0.1}]}, 422,
      ["cashflows.columns.principal", "cashflows.columns.cashflow"]),
     ({"cashflows": {"columns": {"cashflow": [1.0, "x"]}}, "measures": [{"type": "npv", "rate": 0}]}, 400,

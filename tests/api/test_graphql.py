@@ -177,8 +177,8 @@ def test_columns_of_several_scenarios_at_the_top_are_an_error_that_says_where(
 @pytest.mark.parametrize(
     ("change", "path"),
     [
-        ({"assumptions": {"prepayment": {"type": "cpr"}}}, "assumptions.prepayment"),
-        ({"assumptions": {"prepayment": {"type": "psa", "rate": 0.1}}}, "assumptions.prepayment"),
+        ({"assumptions": {"prepayment": {"type": "cpr"}}}, "assumptions.prepayment.rate"),
+        ({"assumptions": {"prepayment": {"type": "psa", "rate": 0.1}}}, "assumptions.prepayment.rate"),
         ({"assumptions": {"severity": 1.5}}, "assumptions.severity"),
         ({"tape": {"columns": {"balance": ["x"], "annual_rate": 0, "remaining_term": 1}}}, "tape.columns.balance[0]"),
         ({"fields": ["interests"]}, "fields[0]"),

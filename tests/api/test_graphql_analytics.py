@@ -160,7 +160,11 @@ def test_the_work_of_all_measures_of_a_query_is_limited(ask: Asker, body: dict[s
         ("excess_spread { total }", "INVALID_INPUT", "cashflows.opening_balance"),
         ("z_spread(price: 1) { value }", "INVALID_INPUT", "curve"),
         ("breakeven_cdr(target: {type: excess_spread}) { value }", "INVALID_INPUT", "projection"),
-        ("breakeven_cdr(target: {type: excess_spread, support: 1}) { value }", "BAD_REQUEST", "breakeven_cdr.target"),
+        (
+            "breakeven_cdr(target: {type: excess_spread, support: 1}) { value }",
+            "BAD_REQUEST",
+            "breakeven_cdr.target.support",
+        ),
     ],
 )
 def test_faults_carry_their_paths(ask: Asker, selection: str, code: str, path: str) -> None:

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ def test_bad_files_are_refused_in_words(client: Client, bearer: dict[str, str]) 
     cases = [
         (b"balance,annual_rate,remaining_term\n1,x,12\n", "text/csv", 422, "column 'annual_rate' is 'x'"),
         (b"balance,annual_rate,remaining_term\n1,6.5,12\n", "text/csv", 422, "annual_rate"),
-        (b"a|b\n1|2\n", "text/plain", 422, "expected one of .csv"),
+        (b"a|b\n1|2\n", "text/plain", 422, "the body lacks balance"),
         (b"", "text/csv", 422, "empty"),
         (b"not parquet", "application/vnd.apache.parquet", 422, "cannot be read"),
         (b"not arrow", "application/vnd.apache.arrow.stream", 422, "cannot be read"),
@@ -117,7 +118,21 @@ def test_each_fault_of_a_file_is_listed(client: Client, bearer: dict[str, str]) 
     text = (SAMPLES / "fannie_mae.txt").read_text().replace("|100256.24|", "|1002x|")
     answer = post(client, bearer, text.encode(), "text/plain").json()
     assert answer["status"] == 422
-    assert answer["errors"][0]["message"].endswith("column 'CURRENT_UPB' is '1002x'; expected a number")
+    assert answer["detail"].startswith("the body has 1 faulty rows (on_error='skip' leaves them out)")
+    (fault,) = answer["errors"]
+    assert re.fullmatch(r"body, row \d+, column 'CURRENT_UPB'", fault["path"])
+    assert fault["message"] == "is '1002x'; expected a number"
+
+
+def test_the_first_fault_of_a_plain_file_is_listed_too(client: Client, bearer: dict[str, str]) -> None:
+    answer = post(
+        client, bearer, b"balance,annual_rate,remaining_term\nx,y,12\n1,0.06,12\n5,0.05,half\n", "text/csv"
+    ).json()
+    assert [(fault["path"], fault["message"]) for fault in answer["errors"]] == [
+        ("body, row 1, column 'balance'", "is 'x'; expected a number"),
+        ("body, row 1, column 'annual_rate'", "is 'y'; expected a number"),
+        ("body, row 3, column 'remaining_term'", "is 'half'; expected a number"),
+    ]
 
 
 QUERY = """query ($tape: TapeInput!) { profile(tape: $tape) {

@@ -211,13 +211,48 @@ def test_every_entry_of_a_column_of_the_wrong_type_is_listed(client: Client, bea
     ]
 
 
-def test_a_fault_outside_the_tape_is_listed_before_those_of_the_tape(
+def test_faults_of_every_part_are_listed_with_the_names_in_their_paths(
     client: Client, bearer: Headers, body: dict[str, Any]
 ) -> None:
-    loans = [{**body["tape"]["loans"][0], "balance": "x"}]
-    request = {"assumptions": {"severity": "x"}, "tape": {"loans": loans}}
+    request = {
+        "tape": {
+            "loans": [{**body["tape"]["loans"][0], "balance": "x"}],
+            "schedules": {"own one": {"balances": [1.0, "y"]}},
+        },
+        "assumptions": {
+            "severity": "x",
+            "rates": {
+                "SOFR": {"type": "flat", "rate": "high"},
+                "WSJ": {"type": "steep"},
+                "OK": {"type": "flat", "rate": 0},
+            },
+            "groups": {"A": {"prepayment": {"type": "cpr", "rat": 0.1}}},
+            "rules": [{"where": {"age": {"below": "x"}}, "assumptions": {}}],
+        },
+        "fields": ["loss", 7],
+        "periods": "ten",
+    }
     problem = assert_problem(client.post(URL, json=request, headers=bearer), 400)
-    assert [fault["path"] for fault in problem["errors"]] == ["assumptions.severity", "tape.loans[0].balance"]
+    assert [fault["path"] for fault in problem["errors"]] == [
+        "tape.loans[0].balance",
+        "tape.schedules['own one'].balances[1]",
+        "assumptions.severity",
+        "assumptions.rules[0].where['age'].below",
+        "assumptions.groups['A'].prepayment.rat",
+        "assumptions.groups['A'].prepayment.rate",
+        "assumptions.rates['SOFR'].rate",
+        "assumptions.rates['WSJ'].type",
+        "fields[1]",
+        "periods",
+    ]
+
+
+def test_faults_of_the_tape_leave_those_of_the_rest(client: Client, bearer: Headers, body: dict[str, Any]) -> None:
+    loans = [{**body["tape"]["loans"][0], "annual_rate": 6.5}]
+    request = {"tape": {"loans": loans}, "assumptions": {"severity": 7}, "fields": ["los"], "periods": 0}
+    problem = assert_problem(client.post(URL, json=request, headers=bearer), 422)
+    paths = [fault["path"] for fault in problem["errors"]]
+    assert paths == ["tape.loans[0].annual_rate", "fields[0]", "assumptions.severity", "periods"]
 
 
 @pytest.mark.parametrize("depth", [400, 2000, 100_000])

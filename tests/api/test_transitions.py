@@ -105,8 +105,8 @@ class TestRefusals:
             ({"status": ["current"]}, 422, ["status"]),
             ({"status": "default"}, 422, ["status[0]", "status[1]", "status[2]"]),
             ({"model": {**EXAMPLE["model"], "severity": 7, "matrices": []}}, 422, ["model.severity", "model.matrices"]),
-            ({"model": {"states": []}}, 400, ["model"]),
-            ({"unknown": 1}, 400, [""]),
+            ({"model": {"states": []}}, 400, ["model.matrices"]),
+            ({"unknown": 1}, 400, ["unknown"]),
             (
                 {"tape": {"columns": {**EXAMPLE["tape"]["columns"], "annual_rate": 12.0}}, "months": -1}, 422,
                 ["tape.columns.annual_rate", "months"],
