@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import _core
+from engine.arrears import missed_payments
 from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
 from engine.composed_curves import Timing
 from engine.curtailments import check_curtailments, curtailment_rule
@@ -17,7 +18,7 @@ from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.month_patterns import patterns_of
 from engine.request import ProjectionRequest
-from engine.segments import DEFAULTED, Segments, check_arrears, check_assets, segments_of
+from engine.segments import DEFAULTED, Segments, check_assets, segments_of
 from engine.severity import LtvSeverity, PropertySeverity, SeverityVector
 from engine.timing import ContractSums, timed_default
 
@@ -33,7 +34,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     """Monthly rates, and rules over (scenarios, sets of assumptions) that say where in them each curve begins.
 
     rates: float64, one curve after the other. members: int32, the set of each loan, or one entry for all. pattern:
-    where in rates is told what each month is to a loan, 0 for one that pays every month; none where all do.
+    where in rates is told what each month is to a loan, 0 for one that pays every month; none where all do. missed:
+    int32, payments that the loans of each set have missed at the cut-off, of those with roll rates.
     """
 
     rates: NDArray[np.float64]
@@ -44,6 +46,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     longest_lag: int
     per_loan_losses: bool = False
     pattern: NDArray[np.int64] | None = None
+    missed: NDArray[np.int32] = msgspec.field(default_factory=lambda: np.zeros(1, dtype=np.int32))
 
     @property
     def scenarios(self) -> int:
@@ -147,8 +150,7 @@ def behaviour_of(
     """
     segments = segments_of(bases, loans)
     check_assets(segments, loans)
-    if loans.status.any():
-        check_arrears(segments, loans)
+    missed = missed_payments(segments, loans)
     every = [each for row in segments.sets for each in row]
     longest_lag = max((each.last_flow for each in every), default=0)
     curves: list[Curve] = [curve for each in every for curve in each.curves]
@@ -162,19 +164,15 @@ def behaviour_of(
             defaulted = segments.states[k] >= DEFAULTED
             under = since_default(conventions, segments.states[k] - DEFAULTED) if defaulted else conventions
             first = rule_of(each, under, tables) + loss_rule(each, under, tables, insured)
-            rules[s, k] = (
-                *first,
-                each.residual_share,
-                defaulted,
-                *curtailment_rule(each, conventions, tables),
-                *workout_rule(each, tables, insured),
-            )
+            curtailed, helped = curtailment_rule(each, conventions, tables), workout_rule(each, tables, insured)
+            rules[s, k] = (*first, each.residual_share, defaulted, *curtailed, *helped, missed[k])
     check_curtailments(loans, segments, conventions)
     timed(request, loans, segments, tables, rules, contract_sums)
     pattern = patterns_of(loans, tables, every, conventions, curves)
     return Behaviour(
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
         stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued, pattern=pattern,
+        missed=missed,
     )  # fmt: skip
 
 

@@ -14,12 +14,13 @@ MAX_BUCKETS = 4
 class Delinquency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Roll rates, in place of a default curve.
 
-    Every loan is current at the cut-off. roll: the share that misses one more payment in a month: of current loans,
-    of those 30 days late, 60, 90, and of the last bucket, for which it is default. With five entries the buckets are
-    30, 60, 90 and 120 days. cure: the share of each bucket, 30 days first, that pays all it has missed. What neither
-    rolls nor cures pays one instalment and is as late as before. Late loans owe what the schedule had when they
-    stopped, pay no interest on what is late, and are part of `balance`. forbearance, modification: what is done for
-    them in place of rolling, curing and staying.
+    Loans begin current, or as late as their `status` on the tape says: 60 days late is two payments missed, and later
+    than the last bucket is in it. The tape's balance is what they owe; their remaining term is to maturity.
+    roll: the share that misses one more payment in a month: of current loans, of those 30 days late, 60, 90, and of the
+    last bucket, for which it is default. With five entries the buckets are 30, 60, 90 and 120 days. cure: the share of
+    each bucket, 30 days first, that pays all it has missed. What neither rolls nor cures pays one instalment and is as
+    late as before. Late loans owe what the schedule had when they stopped, pay no interest on what is late, and are
+    part of `balance`. forbearance, modification: what is done for them in place of rolling, curing and staying.
     """
 
     roll: list[float]

@@ -257,7 +257,7 @@ def notices(values: Values, chosen: NDArray[np.bool_], options: Options) -> dict
     if (floating & chosen).any():
         out["floating-rate loans keep their current rate; their terms are in extra"] = int((floating & chosen).sum())
     for words, notice in (
-        (NOT_PERFORMING[:4], "loans are delinquent and are taken as performing unless rules by status say otherwise"),
+        (NOT_PERFORMING[:4], "loans are delinquent and are taken as performing but by roll rates and rules by status"),
         (NOT_PERFORMING[4:], "loans are in default and do not perform"),
     ):
         told = one_of(values["status"], words) & chosen

@@ -13,6 +13,8 @@ from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_LTV, MAX_TERM, STATUSES
 
+LONG_AGO = 2**20
+
 
 class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     """Validated columns, all of shape (loans,).
@@ -20,7 +22,8 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     term, age, interest_only, amortization_term are int32 months, the last two counted from the cut-off (age 0 for a
     loan that has paid nothing yet, amortization_term 0 where it follows from the term); amortization indexes
     AMORTIZATIONS; payment is NaN where it is to be computed, original_balance and property_value where not stated;
-    group indexes `groups`, -1 for none; status indexes STATUSES, 0 for a current loan. contracts: what the loans with
+    group indexes `groups`, -1 for none; status indexes STATUSES, 0 for a current loan; amortizing_since: months since
+    the interest-only ones ended, LONG_AGO for a loan that never had any. contracts: what the loans with
     terms beyond these say, none for a tape without any.
     """
 
@@ -40,6 +43,7 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[str, ...]
     status: NDArray[np.int8]
     months_in_status: NDArray[np.int32]
+    amortizing_since: NDArray[np.int32]
     loan_id: Sequence[Any] | NDArray[Any] | None = None
     contracts: Contracts | None = None
 
@@ -91,6 +95,7 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
     spread = check.whole("amortization_term", 1, 2 * MAX_TERM, blank=1)
     amortization = check.amortization()
     group, groups = check.names("group")
+    amortizing_since = repeated(np.int32(LONG_AGO), n)
     status = np.maximum(check.choice("status", STATUSES), 0)
     months_in_status = check.whole("months_in_status", 0, MAX_TERM, blank=0)
     check.check_ids()
@@ -107,12 +112,14 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         later = is_stated(columns["origination_date"], n)  # their terms may begin after the cut-off
         check_terms(check, term, age, interest_only, free, np.where(bullet | later, 0, amortizing), spread)
         check_stated(check, payment, amortization)
+        amortizing_since = months_since(interest_only, age)
         interest_only = free
     loans = LoanArrays(
         balance=balance, rate=rate, fee=fee, payment=payment, original_balance=original_balance,
         property_value=property_value, mortgage_insurance=mortgage_insurance, term=term, age=age,
         interest_only=interest_only, amortization_term=spread, amortization=amortization, group=group,
         groups=groups, status=status, months_in_status=months_in_status, loan_id=columns["loan_id"],
+        amortizing_since=amortizing_since,
     )  # fmt: skip
     contracts = contracts_of(check, loans, shared, assets)
     if check.problems:
@@ -178,6 +185,13 @@ def terms_left(
         return interest_only, amortizing
     spent = np.maximum(age - interest_only, 0)
     return np.maximum(interest_only - age, 0), np.where(amortizing > 0, amortizing - spent, 0).astype(np.int32)
+
+
+def months_since(interest_only: NDArray[np.int32], age: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Months since the interest-only months of the contract ended, 0 within them, LONG_AGO where there are none."""
+    if interest_only.strides == (0,) and not interest_only.any():
+        return repeated(np.int32(LONG_AGO), len(interest_only))
+    return np.where(interest_only > 0, np.maximum(age - interest_only, 0), LONG_AGO).astype(np.int32)
 
 
 def check_terms(

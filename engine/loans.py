@@ -89,9 +89,9 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     holiday_interest: the holiday's interest is capitalized (by default), forgiven, or paid.
 
     status: at the cut-off, current by default. A loan in default, foreclosure or reo does not perform: its balance is
-    liquidated once what is left of the recovery lag has passed. A delinquent one is taken as current, unless rules by
-    `status` give it other assumptions; roll rates, which begin with current loans, refuse it. months_in_status: months
-    since it defaulted, 0 by default.
+    liquidated once what is left of the recovery lag has passed. A delinquent one begins roll rates as late as it is,
+    and is else taken as current, unless rules by `status` give it other assumptions. months_in_status: months since
+    it defaulted, 0 by default.
 
     payment_frequency: monthly by default; `payment` is then what each payment is. Dates are texts, YYYY-MM-DD, and
     count from the request's cutoff_date. next_payment_date: the first payment after the cut-off, and the day of those

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from engine.arrears import begun_earlier
 from engine.assumptions import Assumptions, Conventions, Scenario
 from engine.behaviour import bases_of, behaviour_of, conventions_of, no_behaviour
 from engine.cashflows import Cashflows
@@ -57,7 +58,8 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     )  # fmt: skip
     loans = with_payments_kept(loans, behaviour.rules, behaviour.members)
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
-    months = max(longest, 1)
+    loans = begun_earlier(loans, behaviour.missed, behaviour.members)
+    months = max(longest, 1) + int(behaviour.missed.max(initial=0))
     groups = loans.groups + (("",) if len(loans) and loans.group.min() < 0 else ())
     rows = {"pool": 1, "group": len(groups), "loan": len(loans)}[request.level]
     periods = longest if request.periods is None else request.periods

@@ -18,8 +18,8 @@ from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.loans import AMORTIZATIONS, STATUSES
 
-# States: as assumed, exempt from all assumptions, and in default for so many months.
-AS_ASSUMED, EXEMPT, DEFAULTED = 0, 1, 2
+# States: as assumed, exempt from all assumptions, so many payments late (1 to 4), and in default for so many months.
+AS_ASSUMED, EXEMPT, AS_LATE, DEFAULTED = 0, 1, 1, 6
 IN_DEFAULT = [STATUSES.index(name) for name in ("default", "foreclosure", "reo")]
 LATE = [place for place, name in enumerate(STATUSES) if name.startswith("delinquent")]
 COLUMNS = {"annual_rate": "rate", "remaining_term": "term", "servicing_fee": "fee"}
@@ -32,6 +32,10 @@ class Segments(msgspec.Struct, frozen=True):
     members: NDArray[np.int32]
     sets: list[list[Assumptions]]
     states: list[int]
+
+    def of(self, k: int) -> list[Assumptions]:
+        """The assumptions of set k in each scenario."""
+        return [row[k] for row in self.sets]
 
 
 def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
@@ -53,7 +57,8 @@ def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
         members = place[both]
         cells = cells[:, kinds // width]
         cells[scenarios] = kinds % width
-    state = states_of(loans)
+    rolls = any(each.delinquency is not None for base in bases for each in alternatives(base))
+    state = states_of(loans, rolls)
     states = np.zeros(cells.shape[1], dtype=np.int64)
     if state is not None:
         width = int(state.max()) + 1
@@ -66,8 +71,11 @@ def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
     return Segments(members.astype(np.int32), sets, states.tolist())
 
 
-def states_of(loans: LoanArrays) -> NDArray[np.int64] | None:
-    """The state of each loan, int64 (loans,); none where the assumptions are applied to all as they are."""
+def states_of(loans: LoanArrays, rolls: bool) -> NDArray[np.int64] | None:
+    """The state of each loan, int64 (loans,); none where the assumptions are applied to all as they are.
+
+    rolls: whether there are roll rates, for which alone it matters how late a loan is.
+    """
     assets = None if loans.contracts is None else loans.contracts.assets
     in_default = np.isin(loans.status, IN_DEFAULT) if loans.status.any() else None
     if not len(loans) or (in_default is None and (assets is None or not assets.exempt.any())):
@@ -75,6 +83,9 @@ def states_of(loans: LoanArrays) -> NDArray[np.int64] | None:
     state = np.zeros(len(loans), dtype=np.int64)
     if in_default is not None:
         state[in_default] = DEFAULTED + loans.months_in_status[in_default]
+        late = np.isin(loans.status, LATE)
+        if rolls:
+            state[late] = AS_LATE + 1 + loans.status[late] - LATE[0]
     if assets is not None:
         state[assets.exempt] = EXEMPT
     return state
@@ -87,7 +98,7 @@ def in_state(each: Assumptions, state: int) -> Assumptions:
     month: liquidation falls `lag - m` months after the cut-off, in the first month at the earliest. Of stages, those
     that are past are not of the balance any more; the others share it.
     """
-    if state == AS_ASSUMED:
+    if state == AS_ASSUMED or AS_LATE < state < DEFAULTED:
         return each
     if state == EXEMPT:
         return Assumptions()
@@ -100,17 +111,6 @@ def in_state(each: Assumptions, state: int) -> Assumptions:
         delinquency=None, burnout=None,
         recovery_lag=0, recovery_stages=stages,
     )  # fmt: skip
-
-
-def check_arrears(segments: Segments, loans: LoanArrays) -> None:
-    """Raises AssumptionError for roll rates on loans that are late at the cut-off: rolls begin with current loans."""
-    late = np.isin(loans.status, LATE)
-    for k, row in enumerate(zip(*segments.sets, strict=True)):
-        rolls = any(each.delinquency is not None for each in row)
-        if rolls and (late & (segments.members == k)).any():
-            message = "is stated for loans that are delinquent at the cut-off, while roll rates begin with current ones"
-            fix = "expected a default curve, or rules by status that give the delinquent loans one"
-            raise AssumptionError([Problem("assumptions.delinquency", f"{message}; {fix}")])
 
 
 def check_assets(segments: Segments, loans: LoanArrays) -> None:

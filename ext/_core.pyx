@@ -116,6 +116,8 @@ cdef packed struct Rules:
     # Whether late loans are helped, and the place of how in the rates (ext/workout.pxi).
     int workout
     long workout_at
+    # Payments that the loans have missed at the cut-off: their contract begins so many months before (delinquent.pxi).
+    int missed
 
 RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prepayment_at", "i8"),
                   ("default_at", "i8"), ("prepayment_stride", "i8"), ("default_stride", "i8"),
@@ -126,7 +128,7 @@ RULES = np.dtype([("severity", "f8"), ("lag", "i4"), ("advancing", "i4"), ("prep
                   ("remaining_at", "i8"), ("advanced_at", "i8"), ("severity_at", "i8"), ("proceeds_at", "i8"), ("ltv_at", "i8"),
                   ("advance_months", "i8"), ("advance_share", "f8"), ("minimum", "f8"),
                   ("residual_share", "f8"), ("defaulted", "i4"), ("recasts", "i4"), ("curtailment_at", "i8"),
-                  ("curtailment_stride", "i8"), ("workout", "i4"), ("workout_at", "i8")])
+                  ("curtailment_stride", "i8"), ("workout", "i4"), ("workout_at", "i8"), ("missed", "i4")])
 
 include "prepare.pxi"
 include "walked.pxi"
@@ -201,14 +203,17 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
 cdef void run_losses(const Rules *now, const Source *source, const double *rates, const double[:, ::1] extras,
                      long first, long vectors, const double *balance, long months, bint wanted, double *scratch,
                      Losses *l) noexcept nogil:
-    """OUT l: the losses of a run for each unit in default; balance: its sums. first: its place in extras."""
-    cdef long v, i, lane
+    """OUT l: the losses of a run for each unit in default; balance: its sums. first: its place in extras.
+
+    months: of the contract, which begins `missed` months before the cut-off.
+    """
+    cdef long v, i, lane, ago = now.missed
     cdef const double *interest
     begin_losses(now, rates, l)
     if not wanted:
         return
     if linear(now):
-        add_losses(now, rates, balance, balance, 0, 0, months, l)
+        add_losses(now, rates, balance + ago, balance + ago, 0, 0, months - ago, l)
         return
     for v in range(vectors):
         lanes_of(source, v, months, l.lanes, l.dues, NULL, l.n, scratch)
@@ -218,9 +223,9 @@ cdef void run_losses(const Rules *now, const Source *source, const double *rates
             if not source.forward:
                 scale(l.interest, l.lanes + i * l.n, source.plain.rate[lane], months + 1)
                 interest = l.interest
-            add_losses(now, rates, l.lanes + i * l.n, interest,
+            add_losses(now, rates, l.lanes + i * l.n + ago, interest + ago,
                        extras[VALUE, first + lane] if extras.shape[1] else 0,
-                       extras[COVERAGE, first + lane] if extras.shape[1] else 0, months, l)
+                       extras[COVERAGE, first + lane] if extras.shape[1] else 0, months - ago, l)
 
 
 def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, Penalties penalties,
@@ -279,6 +284,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                 c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
                 c.flows, c.stride = w.flows if with_flows else NULL, n
                 c.losses, c.rates = &l, &rates[0]
+                begin_earlier(&rule[0, k], &c)
                 c.penalties = p.owed
                 if p.owed != NULL:
                     memset(p.owed, 0, OWED * n * sizeof(double))
@@ -300,11 +306,12 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                         memset(w.capped, 0, n * sizeof(double))
                         sums(&source, m, now.severity, now.lag, w.scratch, NULL, NULL, w.capped, w.ring, NULL, 0)
                         before = now
-                    behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, 1, &w.b)
-                    emit(now, c, w.b, m, w.scratch, row)
+                    behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m - now.missed, n, 1,
+                           &w.b)
+                    emit(now, c, w.b, m - now.missed, w.scratch, row)
                     for f in range(N_FIELDS):
                         if slot[f] >= 0:
-                            add(&out[slot[f], s, group, 0], row[f], min(periods, m))
+                            add(&out[slot[f], s, group, 0], row[f], min(periods, m - now.missed))
         free(p.memory)
         free(l.memory)
         free(w.memory)
@@ -354,13 +361,13 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                            tables.set_of[s] if runs[r, RUN_WALK] % WALKS == WALK_ON_INDEX else 0)
                 k = runs[r, RUN_SET]
                 now = &rule[s, k]
-                m = runs[r, RUN_MONTHS]
+                m = runs[r, RUN_MONTHS] - now.missed
                 w.b.late, w.b.workout = l.late, l.workout
                 behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, 1, &w.b)
                 for v in range(runs[r, RUN_VECTORS]):
                     if with_flows:
                         memset(w.flows, 0, LANES * FLOWS * n * sizeof(double))
-                    lanes_of(&source, v, m, w.lanes, w.dues, w.flows if with_flows else NULL, n, w.balance)
+                    lanes_of(&source, v, m + now.missed, w.lanes, w.dues, w.flows if with_flows else NULL, n, w.balance)
                     for i in range(LANES):
                         lane = v * LANES + i
                         at = loan_at[runs[r, RUN_LANE] + lane]
@@ -370,11 +377,12 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                         if source.forward:
                             c.interest = w.dues + i * n
                         elif with_rate or now.general:
-                            scale(w.interest, c.balance, source.plain.rate[lane], m + 1)
+                            scale(w.interest, c.balance, source.plain.rate[lane], m + now.missed + 1)
                         if with_fee:
-                            scale(w.fees, c.balance, lane_fee(&source, lane), m + 1)
+                            scale(w.fees, c.balance, lane_fee(&source, lane), m + now.missed + 1)
                         c.flows, c.stride = w.flows + i * FLOWS * n if with_flows else NULL, n
                         c.losses, c.rates = &l, &rates[0]
+                        begin_earlier(now, &c)
                         c.penalties = p.owed
                         if p.owed != NULL:
                             memset(p.owed, 0, OWED * n * sizeof(double))

@@ -3,11 +3,20 @@
 A loan that has missed k payments at the end of month t owes a(t - k), so the balance of a bucket is its share times a
 contract sum, as everything else. Moves: who is current misses a payment, who is late misses one more, pays one (and
 stays as late), pays all (cures) or, from the last bucket, defaults owing what it owes. Flows end `late` months after the
-contract's, since a(t - k) does.
+contract's, since a(t - k) does. Loans that have missed payments at the cut-off owe there what the schedule had then: their
+contract begins as many months before (engine/arrears.py), and a(t) is read from there on.
 """
 
-cdef inline double owed(const double *a, long t) noexcept nogil:
-    return a[t] if t >= 0 else a[0]
+cdef inline double owed(const double *a, long t, long missed) noexcept nogil:
+    """a(t), t from the cut-off; a(-missed) before."""
+    return a[t if t > -missed else -missed]
+
+
+cdef inline void begin_earlier(const Rules *rules, Contract *c) noexcept nogil:
+    """Moves the rows of OUT c, which begin with the contract, to the cut-off."""
+    c.balance += rules.missed
+    c.interest += rules.missed
+    c.fees += rules.missed
 
 
 cdef void behave_late(const Rules *rules, const double *rates, long age, long months, long n,
@@ -24,7 +33,7 @@ cdef void behave_late(const Rules *rules, const double *rates, long age, long mo
         pays = pays - rates[rules.workout_at + ENTER] if pays > rates[rules.workout_at + ENTER] else 0
         begin_workouts(b, n)
     for k in range(most + 1):
-        b.late[k * n] = 1 if k == 0 else 0
+        b.late[k * n] = 1 if k == rules.missed else 0
     b.alive[0] = 1
     b.default[0] = b.kept[0] = b.prepaid[0] = b.paying[0] = 0
     for t in range(1, months + 1):
@@ -72,13 +81,13 @@ cdef void emit_late(const Rules *rules, Contract c, Behaviour b, long months, do
         if row[BALANCE] != NULL:
             total = a[t] * b.late[t]
             for k in range(1, most + 1):
-                total = total + owed(a, t - k) * b.late[k * n + t]
+                total = total + owed(a, t - k, rules.missed) * b.late[k * n + t]
             row[BALANCE][t - 1] = total
         for k in range(1, most + 1):
             if row[DELINQUENT_30 + k - 1] != NULL:
-                row[DELINQUENT_30 + k - 1][t - 1] = owed(a, t - k) * b.late[k * n + t]
+                row[DELINQUENT_30 + k - 1][t - 1] = owed(a, t - k, rules.missed) * b.late[k * n + t]
         if row[DEFAULT] != NULL:
-            row[DEFAULT][t - 1] = owed(a, t - 1 - most) * b.default[t]
+            row[DEFAULT][t - 1] = owed(a, t - 1 - most, rules.missed) * b.default[t]
         if row[PREPAYMENT] != NULL:
             row[PREPAYMENT][t - 1] = a[t - 1 if rules.prepayment_base == OPENING_NET else t] * b.prepaid[t]
         if row[EXPECTED_PRINCIPAL] != NULL:
@@ -88,9 +97,9 @@ cdef void emit_late(const Rules *rules, Contract c, Behaviour b, long months, do
             for k in range(1, most + 1):
                 share = b.late[k * n + t - 1]
                 stays = 1 - roll[k] - cure[k] - leave[k]
-                total = total + cure[k] * share * repaid(owed(a, t - 1 - k), a[t])
+                total = total + cure[k] * share * repaid(owed(a, t - 1 - k, rules.missed), a[t])
                 if stays > 0:
-                    total = total + stays * share * repaid(owed(a, t - 1 - k), owed(a, t - k))
+                    total = total + stays * share * repaid(owed(a, t - 1 - k, rules.missed), owed(a, t - k, rules.missed))
             row[SCHEDULED_PRINCIPAL][t - 1] = total
         if row[INTEREST] != NULL:
             total = c.interest[t - 1] * b.paying[t]
@@ -142,5 +151,5 @@ cdef void emit_late_interest(const Rules *rules, Contract c, Behaviour b, long m
     for t in range(1, months + 1):
         total = defaulted[t - 1] if rules.fee_on_total else 0
         for k in range(most + 1):
-            total = total + owed(c.fees, t - 1 - k) * b.late[k * n + t - 1]
+            total = total + owed(c.fees, t - 1 - k, rules.missed) * b.late[k * n + t - 1]
         row[SERVICING_FEE][t - 1] = total

@@ -204,9 +204,9 @@ cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, lon
         for t in range(1, months + 1):
             out[t - 1] = c.balance[t] * b.foreclosure[t]
     else:
-        for t in range(rules.late + 1):
+        for t in range(rules.late - rules.missed + 1):
             defaults[t] = 0
-        for t in range(rules.late + 1, months + 1):
+        for t in range(rules.late - rules.missed + 1, months + 1):
             defaults[t] = c.balance[t - 1 + rules.after - rules.late] * b.default[t]
         held(rules, c.rates + rules.remaining_at, defaults + 1, out, 0, months - 1)
     if rules.loss_at_default:
@@ -225,9 +225,9 @@ cdef simd_void on_defaulted(const Rules *rules, const double *weights, const dou
         for t in range(months + 1):
             out[t] = per_month[t] * out[t]
         return
-    for t in range(rules.late + 1):
+    for t in range(rules.late - rules.missed + 1):
         defaults[t] = 0
-    for t in range(rules.late + 1, months + 1):
+    for t in range(rules.late - rules.missed + 1, months + 1):
         defaults[t] = per_month[t - 1 + rules.after - rules.late] * b.default[t]
     held(rules, weights, defaults, out, 0, months)
 

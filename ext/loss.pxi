@@ -113,7 +113,7 @@ cdef void add_losses(const Rules *rules, const double *rates, const double *a, c
             l.paid[t] = l.paid[t - 1] + interest[t - 1]
     for k in range(l.stages):
         j = <long>l.lag[k]
-        for t in range(j + 1 + rules.late, months + 1):
+        for t in range(j + 1 + rules.late - rules.missed, months + 1):
             d = t - j
             owed = a[d - 1 + o]
             left = a[t - 1] if amortises and j > 0 else owed
@@ -165,7 +165,7 @@ cdef void emit_losses(const Rules *rules, Contract c, Behaviour b, long months, 
         memset(row[RECOUPED_ADVANCES], 0, months * sizeof(double))
     for k in range(l.stages):
         j = <long>l.lag[k]
-        for t in range(j + 1 + rules.late, months + 1):
+        for t in range(j + 1 + rules.late - rules.missed, months + 1):
             share = l.share[k] * b.default[t - j]
             base = share * (c.balance[t - 1] if amortises and j > 0 else c.balance[t - j - 1 + o])
             if liquidation != NULL:
@@ -193,7 +193,7 @@ cdef void book_early(const Rules *rules, Contract c, Behaviour b, long months, d
     cdef double lost
     for k in range(l.stages):
         j = <long>l.lag[k]
-        for t in range(j + 1 + rules.late, months + 1):
+        for t in range(j + 1 + rules.late - rules.missed, months + 1):
             lost = l.share[k] * b.default[t - j] * l.loss[k * l.n + t]
             for at in range(t - j, t):
                 out[at - 1] -= lost

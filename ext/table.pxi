@@ -168,8 +168,9 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
                 before = NULL
                 for i in range(block, min(block + <long>BLOCK_OF_RUNS, order.shape[0])):
                     r = order[i]
-                    k, m = keys[r, KEY_SET], keys[r, KEY_MONTHS]
+                    k = keys[r, KEY_SET]
                     now = &rule[s, k]
+                    m = keys[r, KEY_MONTHS] - now.missed
                     row = &rows[r, set_of[s] if keys[r, KEY_WALK] % WALKS == WALK_ON_INDEX else 0, 0, 0]
                     c.balance = row
                     c.interest = row + n if with_rate else w.interest
@@ -177,6 +178,7 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
                     c.flows, c.stride = row + flows_at * n if flows_at >= 0 else NULL, n
                     c.penalties = row + penalties_at * n if penalties_at >= 0 else NULL
                     c.capped = row + (first + pair[s, k]) * n if pair[s, k] >= 0 else w.capped
+                    begin_earlier(now, &c)
                     if now.general:
                         begin_losses(now, &rates[0], &l)
                         add_losses(now, &rates[0], c.balance, c.balance, 0, 0, m, &l)

@@ -55,12 +55,12 @@ cdef void work_out(const Rules *rules, const double *w, double speed, long t, lo
         b.alive[t] += share * (1 - speed)
 
 
-cdef inline double missed(const double *due, long t, long s) noexcept nogil:
-    """Interest of month t and of the s months before it."""
+cdef inline double put_off(const double *due, long t, long s, long missed) noexcept nogil:
+    """Interest of month t and of the s months before it. missed: months before the cut-off that are known."""
     cdef long j
     cdef double total = 0
     for j in range(s + 1):
-        if t - 1 - j >= 0:
+        if t - 1 - j >= -missed:
             total = total + due[t - 1 - j]
     return total
 
@@ -90,7 +90,7 @@ cdef void add_modified(const Rules *rules, Contract c, Behaviour b, long t, doub
         share = rows[(PAYING_ON + s) * n + t]
         failing = rows[(CHANGED + s) * n + t - 1] * w[REDEFAULT]
         forgiven = newly_modified(rules, w, s, t, n, b) * w[FORGIVEN]
-        if (share <= 0 and failing <= 0 and forgiven <= 0) or t - 1 - s < 0:
+        if (share <= 0 and failing <= 0 and forgiven <= 0) or t - 1 - s < -rules.missed:
             continue
         before, after, left = c.balance[t - 1 - s], c.balance[t - s], share * (1 - speed)
         if row[BALANCE] != NULL:
@@ -127,16 +127,16 @@ cdef void add_forborne(const Rules *rules, Contract c, Behaviour b, long t, doub
     for k in range(rules.late + 1):
         total = 0
         for j in range(min(months, t)):
-            total = total + rows[(ENTERED + k) * n + t - j] * owed(c.balance, t - j - 1 - k)
+            total = total + rows[(ENTERED + k) * n + t - j] * owed(c.balance, t - j - 1 - k, rules.missed)
         if row[BALANCE] != NULL:
             row[BALANCE][t - 1] += total
         if row[FORBEARANCE] != NULL:
             row[FORBEARANCE][t - 1] += total
         if row[SERVICING_FEE] != NULL:
             for j in range(1, min(months, t - 1) + 1):
-                row[SERVICING_FEE][t - 1] += rows[(ENTERED + k) * n + t - j] * owed(c.fees, t - j - 1 - k)
+                row[SERVICING_FEE][t - 1] += rows[(ENTERED + k) * n + t - j] * owed(c.fees, t - j - 1 - k, rules.missed)
         s = k + months
-        if t <= months or t - 1 - s < 0:
+        if t <= months or t - 1 - s < -rules.missed:
             continue
         share = w[REINSTATED] * rows[(ENTERED + k) * n + t - months]
         failing = (1 - w[REINSTATED] - w[MODIFIED_AFTER]) * rows[(ENTERED + k) * n + t - months]
@@ -145,12 +145,12 @@ cdef void add_forborne(const Rules *rules, Contract c, Behaviour b, long t, doub
         if row[SCHEDULED_PRINCIPAL] != NULL:
             row[SCHEDULED_PRINCIPAL][t - 1] += share * repaid(c.balance[t - 1 - s], c.balance[t])
         if row[INTEREST] != NULL and share > 0:
-            row[INTEREST][t - 1] += share * missed(c.interest, t, s)
+            row[INTEREST][t - 1] += share * put_off(c.interest, t, s, rules.missed)
         rows[OWED_AT_DEFAULT * n + t] += c.balance[t - 1 - s] * failing
         if row[LOST_INTEREST] != NULL or row[EXPECTED_INTEREST] != NULL:
             rows[DUE_AT_DEFAULT * n + t] += c.interest[t - 1 - s] * failing
         if row[LOST_INTEREST] != NULL and failing > 0:
-            row[LOST_INTEREST][t - 1] += missed(c.interest, t, s) * failing
+            row[LOST_INTEREST][t - 1] += put_off(c.interest, t, s, rules.missed) * failing
         if row[SERVICING_FEE] != NULL:
             rows[FEE_AT_DEFAULT * n + t] += c.fees[t - 1 - s] * failing
 

@@ -3,6 +3,8 @@
 import datetime
 import math
 
+from msgspec import structs
+
 from engine import Assumptions, Conventions, Loan
 from tests.reference import (
     FIELDS,
@@ -18,6 +20,12 @@ from tests.reference import (
 )  # fmt: skip
 
 
+def missed_payments(loan: Loan, most: int) -> int:
+    """Payments missed at the cut-off, as many as the last bucket has at most."""
+    late = (loan.status or "current").removeprefix("delinquent_")
+    return 0 if late == "current" else min(int(late) // 30, most)
+
+
 def project_late_loan(
     loan: Loan,
     assumptions: Assumptions,
@@ -25,17 +33,24 @@ def project_late_loan(
     periods: int,
     cutoff: datetime.date | None = None,
 ) -> Columns:
-    """Every field of one loan whose assumptions have roll rates."""
+    """Every field of one loan whose assumptions have roll rates.
+
+    One that is late at the cut-off is the loan it was when it stopped paying, seen from so many months on.
+    """
     rolls = assumptions.delinquency
     assert rolls is not None
     most, lag, stages = rolls.buckets, assumptions.lag, assumptions.stages
-    share = schedule(loan) + [0.0] * (periods + lag + most + 2)
+    ago = missed_payments(loan, most)
+    then = structs.replace(loan, remaining_term=loan.remaining_term + ago, age=age_of(loan) - ago)
+    share = schedule(then) + [0.0] * (periods + lag + most + 2)
     rate, fee = loan.annual_rate / 12, loan.servicing_fee / 12
 
     def scheduled(month: int) -> float:
-        return loan.balance * share[month]
+        assert month + ago >= 0
+        return loan.balance * share[month + ago]
 
-    current, late = 1.0, [0.0] * (most + 1)  # late[k]: k payments missed
+    current, late = float(ago == 0), [0.0] * (most + 1)  # late[k]: k payments missed
+    late[ago] = float(ago > 0)
     cohorts: list[Cohort] = []
     out: Columns = {name: [] for name in FIELDS}
     for i in range(1, periods + 1):
@@ -53,7 +68,7 @@ def project_late_loan(
         next_late[1] += current * rolls.roll[0]
         fees = [current * scheduled(i - 1) * fee]
         for k in range(1, most + 1):
-            if i - 1 - k < 0 or not late[k]:
+            if i - 1 - k < -ago or not late[k]:
                 continue
             missed = [scheduled(month - 1) * rate for month in range(i - k, i + 1)]  # interest of each month missed
             cured, stays = rolls.cure[k - 1] * late[k], max(1 - rolls.roll[k] - rolls.cure[k - 1], 0.0) * late[k]
@@ -70,14 +85,18 @@ def project_late_loan(
         foreclosed = math.fsum(cohort.left(i - 1) * cohort.new for cohort in cohorts)
         cohorts = [cohort for cohort in cohorts if i <= cohort.month + lag]
         newest = Cohort(loan, assumptions, conventions, share, [rate] * len(share), stages, i, new)
-        newest.first = i - most  # it owes what the schedule had when it stopped paying
+        newest.first = i - most + ago  # it owes what the schedule had when it stopped paying
         cohorts += [newest] if new else []
         ended = [cohort.liquidated(i) for cohort in cohorts]
         row = dict.fromkeys(FIELDS, 0.0) | {name: math.fsum(each[name] for each in ended) for name in LIQUIDATED}
         row["recovery"] = row["liquidation"] - row["loss"]
         if conventions.loss_timing == "default":
             row["loss"] = math.fsum(newest.liquidated(later)["loss"] for later in range(i, i + lag + 1))
-        lost = math.fsum(scheduled(month - 1) * rate for month in range(max(i - most, 1), i + 1)) if defaulting else 0.0
+        lost = (
+            math.fsum(scheduled(month - 1) * rate for month in range(max(i - most, 1 - ago), i + 1))
+            if defaulting
+            else 0.0
+        )
         in_foreclosure = foreclosed * rate
         alive = current + sum(late)
         row |= {
@@ -93,11 +112,9 @@ def project_late_loan(
             "advanced_interest": 0.0,
             "advanced_principal": 0.0,
             "draw": 0.0,
-            "prepayment_penalty": 0.0,
-            "curtailment": 0.0,
         }
         current, late = math.fsum(next_current), next_late[: most + 1]
-        owed = [current * scheduled(i), *(late[k] * scheduled(max(i - k, 0)) for k in range(1, most + 1))]
+        owed = [current * scheduled(i), *(late[k] * scheduled(max(i - k, -ago)) for k in range(1, most + 1))]
         row["balance"] = math.fsum(owed)
         for k, name in enumerate(("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120"), 1):
             row[name] = owed[k] if k <= most else 0.0

@@ -7,9 +7,12 @@ schedule's balance that many payments ago.
 import math
 from collections import defaultdict
 
+from msgspec import structs
+
 from engine import Assumptions, Conventions, Loan
 from engine.workouts import Forbearance, Modification
 from tests.reference import FIELDS, Columns, add_up, age_of, rate_of, schedule, severity_of
+from tests.reference_late import missed_payments
 
 State = tuple[str, int, int]
 
@@ -37,13 +40,15 @@ class Helped:
         self.loan, self.assumed, self.rules, self.rolls, self.most = loan, assumed, rules, rolls, rolls.buckets
         self.held = rolls.forbearance or Forbearance(months=1, enter=[])
         self.terms = rolls.modification or Modification()
-        self.share = schedule(loan) + [0.0] * (periods + 60)
+        self.ago = missed_payments(loan, self.most)
+        then = structs.replace(loan, remaining_term=loan.remaining_term + self.ago, age=age_of(loan) - self.ago)
+        self.share = schedule(then) + [0.0] * (periods + 60)
         self.rate, self.fee = loan.annual_rate / 12, loan.servicing_fee / 12
         self.opening = rules.prepayment_base == "opening_net_of_defaults"
         self.leaves = rules.interest_base == "survivors"
 
     def owed(self, month: int) -> float:
-        return self.loan.balance * self.share[max(month, 0)]
+        return self.loan.balance * self.share[max(month + self.ago, 0)]
 
     def missed(self, t: int, behind: int) -> float:
         """The interest of month t and of as many months before it as payments were put off."""
@@ -119,7 +124,7 @@ class Helped:
 
     def run(self, periods: int) -> Columns:
         """Every field over the periods."""
-        states: dict[State, float] = {("late", 0, 0): 1.0}
+        states: dict[State, float] = {("late", self.ago, 0): 1.0}
         out: Columns = {name: [] for name in FIELDS}
         cohorts: list[tuple[int, float, float, float]] = []
         stages = self.assumed.stages

@@ -20,6 +20,7 @@ NESTED = {
     "type": "seasonal", "factors": SEASONS,
     "curve": {"type": "scaled", "multiplier": [1.0, 2.0], "beyond": "repeat", "curve": {"type": "psa", "speed": 3.0}},
 }  # fmt: skip
+LOANS = {"helped": UNINSURED | {"status": "delinquent_30"}, "arrears": LOAN | {"status": "delinquent_60"}}
 CASES: dict[str, dict[str, Any]] = {
     "curves": {"prepayment": NESTED, "burnout": {"floor": 0.5}, "default": {"type": "cdr", "rate": 0.1}},
     "rules": {"rules": [{"where": {"age": {"below": 12}}, "assumptions": {"prepayment": NESTED}}]},
@@ -39,6 +40,7 @@ CASES: dict[str, dict[str, Any]] = {
         "forbearance": {"months": 3, "enter": [0.02, 0.1], "reinstate": 0.2, "modify": 0.5},
         "modification": {"rates": [0.1, 0.2], "interest_relief": 0.2, "forgiveness": 0.05, "redefault": 0.01},
     }},
+    "arrears": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
     "late": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
 }  # fmt: skip
 
@@ -47,7 +49,7 @@ CASES: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("after", ["recast", "level"])
 def test_rest_and_graphql_answer_as_the_engine(client: Client, bearer: dict[str, str], name: str, after: str) -> None:
     body = {
-        "tape": {"loans": [UNINSURED if name == "helped" else LOAN]}, "assumptions": CASES[name],
+        "tape": {"loans": [LOANS.get(name, LOAN)]}, "assumptions": CASES[name],
         "cutoff_date": "2024-10-31",
         "fields": ["cashflow", "default", "loss"],
         "conventions": {"final_defaults": "continue", "after_curtailment": after},

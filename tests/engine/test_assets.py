@@ -390,11 +390,10 @@ def test_rules_tell_types_and_statuses_apart() -> None:
     assert flows["prepayment"][2, 0] > 0
 
 
-def test_roll_rates_are_refused_on_delinquent_loans_but_not_beside_a_rule_for_them() -> None:
+def test_roll_rates_begin_with_late_loans_unless_a_rule_says_otherwise() -> None:
     late = msgspec.structs.replace(EVERY["loan"], status="delinquent_60")
     rolls = engine.Delinquency(roll=[0.1, 0.5], cure=[0.2])
-    with pytest.raises(engine.AssumptionError, match="delinquent at the cut-off"):
-        project([EVERY["loan"], late], {"delinquency": rolls})
+    assert project([EVERY["loan"], late], {"delinquency": rolls})["default"][0] == pytest.approx(500)
     rule = engine.Rule(
         where={"status": engine.Condition(one_of=["delinquent_60"])},
         assumptions=engine.Assumptions(default=engine.Mdr(rate=0.2)),

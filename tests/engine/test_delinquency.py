@@ -13,6 +13,7 @@ import engine
 from tests import reference_late
 from tests.engine.test_kernel import ALL, assert_close, many, prepayments, request
 from tests.engine.test_severity import secured, severities, stages
+from tests.reference import age_of
 
 SOME = settings(max_examples=60, deadline=None)
 FEW = settings(max_examples=20, deadline=None)
@@ -47,7 +48,17 @@ conventions = st.builds(
     servicing_fee_base=st.sampled_from(["performing", "total"]),
     loss_timing=st.sampled_from(["liquidation", "default"]),
 )
-tapes = st.lists(secured(), min_size=1, max_size=4)
+
+
+@st.composite
+def behind(draw: st.DrawFn, any_loan: st.SearchStrategy[engine.Loan]) -> engine.Loan:
+    """A loan that may be late at the cut-off, where it is old enough."""
+    loan = draw(any_loan)
+    status = draw(st.sampled_from([None, *LATE])) if age_of(loan) >= 4 else None
+    return msgspec.structs.replace(loan, status=status)
+
+
+tapes = st.lists(behind(secured()), min_size=1, max_size=4)
 
 
 @given(tape=tapes, assumed=assumptions(), choices=conventions)
@@ -96,6 +107,100 @@ def test_three_months_by_hand() -> None:
     assert flows["loss"][:4] == pytest.approx([0, 0, 0, 9])
     assert flows["recovery"][:4] == pytest.approx([0, 0, 0, 6])
     assert not flows["delinquent_90"].any()
+
+
+def test_a_loan_that_is_late_on_the_tape_begins_there() -> None:
+    # 60 days late with 8 payments to come: it owes 1,000, which its schedule had two months ago, less 100 a month from
+    # then: current loans would owe 800. Month 1: a quarter cures, paying 1000 - 700 = 300 and interest of
+    # three months, 10 + 9 + 8; half rolls to 90 days; a quarter pays one instalment, 100 and 10, and owes 900. Month 2:
+    # half of the 0.5 at 90 days, the last bucket, defaults with 1,000: 250, and its interest of 10, 9, 8, 7 is lost.
+    rolls = engine.Delinquency(roll=[0.0, 0.3, 0.5, 0.5], cure=[0.5, 0.25, 0.25])
+    loan = msgspec.structs.replace(LOAN, remaining_term=8, age=2, status="delinquent_60")
+    flows = engine.project(request([loan], engine.Assumptions(delinquency=rolls, severity=0.6, recovery_lag=1)))
+    assert flows.opening_balance == 1000
+    assert flows["scheduled_principal"][0] == pytest.approx(0.25 * 300 + 0.25 * 100)
+    assert flows["interest"][0] == pytest.approx(0.25 * 27 + 0.25 * 10)
+    assert flows["delinquent_90"][0] == pytest.approx(500)
+    assert flows["delinquent_60"][0] == pytest.approx(0.25 * 900)
+    assert flows["balance"][0] == pytest.approx(0.25 * 700 + 225 + 500)
+    assert flows["default"][:2] == pytest.approx([0, 250])
+    assert flows["lost_interest"][1] == pytest.approx(0.25 * (10 + 9 + 8 + 7))
+    assert flows["loss"][:3] == pytest.approx([0, 0, 150])
+    # In month 2 the 0.25 that cured pay 100 of 700, and of the 0.25 at 60 days a quarter cures, from 900 to 600.
+    paid = 0.25 * 100 + 0.0625 * (900 - 600) + 0.0625 * 100 + 0.125 * (1000 - 600) + 0.125 * 100
+    assert flows["scheduled_principal"][1] == pytest.approx(paid)
+
+
+@pytest.mark.parametrize("level", ["pool", "loan"])
+def test_a_loan_later_than_the_last_bucket_defaults_from_it(level: Any) -> None:
+    # All of the last bucket, 30 days, defaults in month 1 with what is owed; one that is current is 30 days late then.
+    rolls = engine.Delinquency(roll=[1.0, 1.0], cure=[0.0])
+    loans = [msgspec.structs.replace(LOAN, status=status) for status in ("delinquent_120", "delinquent_30", "current")]
+    flows = engine.project(request(loans, engine.Assumptions(delinquency=rolls), level=level))
+    total = flows["default"] if level == "pool" else flows["default"].sum(axis=0)
+    assert total[:3] == pytest.approx([2000, 1000, 0])
+
+
+def test_interest_only_months_that_have_just_ended_are_those_of_the_missed_payments() -> None:
+    # 90 days late, interest-only until a month ago: two missed payments were interest alone, the third paid principal.
+    # The schedule from three months ago owes 1000, 1000, 1000 and then falls by a tenth a month, 11 of them.
+    loan = engine.Loan(
+        balance=1000.0, annual_rate=0.12, remaining_term=10, age=13, interest_only_term=12, amortization="linear",
+        status="delinquent_90",
+    )  # fmt: skip
+    cures = engine.Delinquency(roll=[0.0] * 5, cure=[1.0] * 4)
+    flows = engine.project(request([loan], engine.Assumptions(delinquency=cures)))
+    left = [1000 * (1 - k / 11) for k in range(12)]
+    assert flows["balance"] == pytest.approx([*left[2:], 0, 0, 0, 0][: flows.periods], abs=1e-9)
+    assert flows["interest"][:2] == pytest.approx([10 + 10 + 10 + left[1] / 100, left[2] / 100])
+
+
+def test_scenarios_agree_on_where_late_loans_begin() -> None:
+    late = msgspec.structs.replace(LOAN, status="delinquent_90")
+    cdr = engine.Assumptions(default=engine.Cdr(rate=0.1))
+    three, two = engine.Assumptions(delinquency=ROLLS), engine.Delinquency(roll=[0.1, 0.2], cure=[0.1])
+    for other in (cdr, engine.Assumptions(delinquency=two)):
+        scenarios = [engine.Scenario(name="a", assumptions=three), engine.Scenario(name="b", assumptions=other)]
+        with pytest.raises(engine.AssumptionError, match="in every scenario or in none, with as many buckets"):
+            engine.project(request([LOAN, late], cdr, scenarios=scenarios))
+        on_time = engine.project(request([LOAN], cdr, scenarios=scenarios))
+        assert on_time["default"].any()
+
+
+def test_scenarios_of_late_loans_are_those_of_each_alone() -> None:
+    loans = [msgspec.structs.replace(LOAN, status=status, age=9) for status in (None, *LATE)]
+    rolls = [engine.Delinquency(roll=[0.1, 0.3, 0.5, share], cure=[0.5, 0.25, 0.1]) for share in (0.2, 0.9)]
+    assumed = [engine.Assumptions(delinquency=each, severity=0.4, recovery_lag=2) for each in rolls]
+    scenarios = [engine.Scenario(name=str(i), assumptions=each) for i, each in enumerate(assumed)]
+    both = engine.project(request(loans, assumed[0], scenarios=scenarios))
+    for i, each in enumerate(assumed):
+        alone = engine.project(request(loans, each))
+        assert_close(both.scenario(i).columns, {name: alone[name] for name in ALL}, 5000.0)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [
+        {"index": "SOFR", "first_reset": 3},
+        {"rate_schedule": "steps"},
+        {"holiday_start": 2, "holiday_months": 1, "amortization": "level_pay"},
+    ],
+)
+def test_contracts_that_begin_at_the_cut_off_are_refused_where_late(terms: dict[str, Any]) -> None:
+    loans = [msgspec.structs.replace(LOAN, status=status, **terms) for status in ("delinquent_30", None)]
+    tape = engine.Tape.from_loans(
+        loans, rate_schedules={"steps": engine.RateSchedule(steps=[engine.RateStep(month=3, annual_rate=0.1)])}
+    )
+    rates: dict[str, Any] = {"SOFR": engine.FlatRate(rate=0.03)}
+    asked = engine.ProjectionRequest(tape=tape, assumptions=engine.Assumptions(delinquency=ROLLS, rates=rates))
+    with pytest.raises(engine.AssumptionError, match="which are told from the cut-off on; expected fixed loans"):
+        engine.project(asked)
+    rule = engine.Rule(
+        where={"status": engine.Condition(one_of=list(LATE))},
+        assumptions=engine.Assumptions(default=engine.Cdr(rate=0.1)),
+    )
+    ruled = msgspec.structs.replace(asked.assumptions, rules=[rule])
+    assert engine.project(msgspec.structs.replace(asked, assumptions=ruled)).balance.any()
 
 
 def test_nobody_late_is_the_plain_projection() -> None:
@@ -147,7 +252,10 @@ def test_rolls_round_trip_through_json() -> None:
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("level", ["pool", "group", "loan"])
 def test_every_number_of_threads_gives_the_same_bits(level: str) -> None:
-    tape = many(2_100 if level == "loan" else 5_000)
+    plain = many(2_100 if level == "loan" else 5_000).columns
+    assert plain is not None
+    late = [(None, *LATE)[i % 5] for i in range(2_100 if level == "loan" else 5_000)]
+    tape = engine.Tape(columns=msgspec.structs.replace(plain, status=late))
     assumed = engine.Assumptions(
         prepayment=engine.Psa(), delinquency=ROLLS, severity=0.4, recovery_lag=3,
         groups={"b": engine.Assumptions(default=engine.Cdr(rate=0.1), severity=0.5, recovery_lag=2)},

@@ -43,7 +43,7 @@ def test_fannie_mae_arrears_are_statuses_and_days() -> None:
     ]  # fmt: skip
     np.testing.assert_array_equal(read.extra["days_past_due"], [0, 30, 60, 90, 120, 510, np.nan])
     assert report_of(read).notices == {
-        "loans are delinquent and are taken as performing unless rules by status say otherwise": 5
+        "loans are delinquent and are taken as performing but by roll rates and rules by status": 5
     }
     assert list(columns_of(read).status) == [
         None, "delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120", "delinquent_120", None,

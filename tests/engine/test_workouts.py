@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import engine
 from tests import reference_workouts
-from tests.engine.test_delinquency import conventions
+from tests.engine.test_delinquency import LATE, behind, conventions
 from tests.engine.test_kernel import ALL, assert_close, loans, many, prepayments, request
 from tests.engine.test_severity import stages
 
@@ -42,6 +42,26 @@ def test_forbearance_by_hand() -> None:
     assert not flows.loss.any()
     # The modified ones pay two months longer than the schedule, those who wait in month 9 too.
     assert flows.periods == 13
+    assert flows.principal.sum() == pytest.approx(1000, rel=1e-13)
+
+
+def test_a_loan_that_is_late_on_the_tape_is_helped_from_where_it_is() -> None:
+    # 60 days late with 8 payments to come: its schedule owed 1,000 two months ago. Half enters forbearance for a month,
+    # half is modified. Month 1: 0.5 pays an instalment, 50 and 5, and owes 450; 0.5 waits, owing 500. Month 2: the
+    # modified pay 50 and 4.5; those who leave, three payments behind, pay from 1000 to 600, 200, and interest of four
+    # months.
+    held = engine.Forbearance(months=1, enter=[0.0, 0.0, 0.5], reinstate=1.0)
+    changed = engine.Modification(rates=[0.0, 0.5])
+    late = msgspec.structs.replace(LOAN, remaining_term=8, age=2, status="delinquent_60")
+    helped = engine.Delinquency(roll=[0.0, 0.0, 0.0], cure=[0.0, 0.0], forbearance=held, modification=changed)
+    flows = engine.project(request([late], engine.Assumptions(delinquency=helped)))
+    assert flows.scheduled_principal[:2] == pytest.approx([50, 50 + 200])
+    assert flows.interest[:2] == pytest.approx([5, 4.5 + 0.5 * (10 + 9 + 8 + 7)])
+    assert flows.forbearance[:2] == pytest.approx([500, 0])
+    assert flows.modified[:2] == pytest.approx([450, 400])
+    assert flows.balance[:2] == pytest.approx([950, 400 + 0.5 * 600])
+    # The reinstated end with the contract in month 8, the modified two months later.
+    assert flows.modified[[8, 9]] == pytest.approx([50, 0], abs=1e-9)
     assert flows.principal.sum() == pytest.approx(1000, rel=1e-13)
 
 
@@ -128,7 +148,7 @@ def assumptions(draw: st.DrawFn) -> engine.Assumptions:
     )  # fmt: skip
 
 
-@given(tape=st.lists(loans(), min_size=1, max_size=3), assumed=assumptions(), choices=conventions)
+@given(tape=st.lists(behind(loans()), min_size=1, max_size=3), assumed=assumptions(), choices=conventions)
 @SOME
 def test_pool_and_loans_equal_the_reference(
     tape: list[engine.Loan], assumed: engine.Assumptions, choices: engine.Conventions
@@ -160,7 +180,10 @@ def test_help_that_nobody_takes_changes_nothing() -> None:
 @pytest.mark.usefixtures("small_chunks")
 @pytest.mark.parametrize("level", ["pool", "group", "loan"])
 def test_every_number_of_threads_gives_the_same_bits(level: str) -> None:
-    tape = many(2_100 if level == "loan" else 5_000)
+    plain = many(2_100 if level == "loan" else 5_000).columns
+    assert plain is not None
+    late = [(None, *LATE)[i % 5] for i in range(2_100 if level == "loan" else 5_000)]
+    tape = engine.Tape(columns=msgspec.structs.replace(plain, status=late))
     helped = engine.Delinquency(
         roll=[0.02, 0.3], cure=[0.2], forbearance=engine.Forbearance(months=6, enter=[0.01, 0.2], modify=0.6),
         modification=engine.Modification(rates=[0.1], redefault=0.01),
