@@ -135,6 +135,22 @@ def numbers(ours: str, cells: Any, where: Where, needed: tuple[str, ...] = NEEDE
     return whole(values) if ours in WHOLE_COLUMNS else values
 
 
+def plain(ours: str, header: str, cells: Any) -> NDArray[Any] | None:
+    """A column of numbers of our own kind without a blank as an array of its own; none for one that needs a look."""
+    import pyarrow as pa
+
+    if ours in TEXT_COLUMNS or cells.null_count or (ours in RATE_COLUMNS and rate_divisor(header) != 1.0):
+        return None
+    if pa.types.is_integer(cells.type) and ours in WHOLE_COLUMNS and cells.type.bit_width <= 32:
+        return np.array(cells.to_numpy(), dtype=np.int64)
+    if pa.types.is_float64(cells.type) and ours not in WHOLE_COLUMNS:
+        found = cells.to_numpy()
+        values = found if cells.num_chunks > 1 else np.array(found)
+        # A sum is NaN where a number is, and the look at each is spared.
+        return None if np.isnan(values.sum()) else values
+    return None
+
+
 def missing(cell: Any) -> str:
     """What is wrong with a needed cell that holds no number."""
     return "is blank; every loan needs it" if cell in (None, "") else f"is '{cell}'; every loan needs a number"

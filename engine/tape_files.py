@@ -24,7 +24,7 @@ from engine.layout_tape import iter_layout, layout_for, read_layout
 from engine.layouts import LAYOUTS
 from engine.layouts.declaration import Layout
 from engine.tape import COLUMN_NAMES, Tape
-from engine.tape_cells import NEEDED, TEXT_COLUMNS, CellFault, Where, numbers, refuse, texts
+from engine.tape_cells import NEEDED, TEXT_COLUMNS, CellFault, Where, numbers, plain, refuse, texts
 from engine.tape_lines import check_quotes, count_lines, first_line
 from engine.tape_tables import NONE, Tables, from_metadata
 
@@ -391,7 +391,11 @@ def tape_of(table: "pa.Table", opened: OpenTape, row: int) -> Tape:
     # What an asset needs depends on its type, and is said when the tape is validated.
     needed = () if "type" in opened.chosen else NEEDED
     for ours, header in opened.chosen.items():
-        cells = table.column(header).combine_chunks()
+        column = table.column(header)
+        if (as_they_are := plain(ours, header, column)) is not None:
+            columns[ours] = as_they_are
+            continue
+        cells = column.combine_chunks()
         where = Where(opened.name, header, row, faults)
         columns[ours] = texts(ours, cells) if ours in TEXT_COLUMNS else numbers(ours, cells, where, needed)
     refuse(faults)

@@ -41,6 +41,8 @@ logger = logging.getLogger("api.jobs")
 CELL = re.compile(r"^(tape\.columns\.\w+)\[(\d+)\]")
 RENEW_SECONDS = 1.0
 PAUSE_SECONDS = 0.5
+# Sums of shards that a fold holds at a time, 32 MB each at most (sharding.MAX_CELLS).
+PARTIALS_AT_ONCE = 4
 
 
 class Stopped(Exception):
@@ -167,10 +169,11 @@ class Performer:
         lease = holding.lease
         rows: list[dict[str, object]] = []
         blocks: dict[int, Sums] = {}
-        for number in range(lease.number):
-            start, blob = self.bridge.call(self.partial(lease, number))
-            holding.check()
-            blocks.setdefault(start, Sums(lease.request.level)).add_partial(blob)
+        for number in range(0, lease.number, PARTIALS_AT_ONCE):
+            read = self.partials(lease, number, min(number + PARTIALS_AT_ONCE, lease.number))
+            for start, blob in self.bridge.call(read):
+                holding.check()
+                blocks.setdefault(start, Sums(lease.request.level)).add_partial(blob)
         first = blocks[0]
         # Blocks of scenarios may differ in their longest lag; the shorter go on with zeros.
         periods = max(sums.periods for sums in blocks.values())
@@ -246,10 +249,10 @@ class Performer:
 
         return await self.persistently(work)
 
-    async def partial(self, lease: Lease, number: int) -> tuple[int, bytes]:
-        async def work() -> tuple[int, bytes]:
+    async def partials(self, lease: Lease, start: int, stop: int) -> list[tuple[int, bytes]]:
+        async def work() -> list[tuple[int, bytes]]:
             async with self.database.read() as connection:
-                return await shards.partial_of(connection, lease.run_id, number)
+                return await shards.partials_of(connection, lease.run_id, start, stop)
 
         return await self.persistently(work)
 

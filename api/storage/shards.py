@@ -154,14 +154,14 @@ async def commit_result(
     await insert_results(connection, lease.owner, rows)
 
 
-async def partial_of(connection: AsyncConnection, run_id: str, number: int) -> tuple[int, bytes]:
-    """The first scenario of a shard that is done, and its sums. Raises LeaseLost once the run has ended."""
+async def partials_of(connection: AsyncConnection, run_id: str, start: int, stop: int) -> list[tuple[int, bytes]]:
+    """Of the shards start..stop, in order, the first scenario and the sums. Raises LeaseLost once the run has ended."""
     shard = run_shards.c
-    query = select(shard.scenario_start, shard.partial).where(shard.run_id == run_id, shard.number == number)
-    row = (await connection.execute(query.where(shard.partial.is_not(None)))).one_or_none()
-    if row is None:
+    query = select(shard.scenario_start, shard.partial).where(shard.run_id == run_id, shard.partial.is_not(None))
+    rows = (await connection.execute(query.where(shard.number.between(start, stop - 1)).order_by(shard.number))).all()
+    if len(rows) != stop - start:
         raise LeaseLost
-    return row.scenario_start, row.partial
+    return [(row.scenario_start, row.partial) for row in rows]
 
 
 async def give_back(connection: AsyncConnection, lease: Lease, *, counted: bool) -> None:

@@ -123,6 +123,7 @@ class TestOneAnswer:
         monkeypatch.setattr(tape_parquet, "ROW_GROUP", 2)
         monkeypatch.setattr(sharding, "ROW_GROUP", 2)
         monkeypatch.setattr(sharding, "ROW_GROUPS_A_SHARD", 1)
+        monkeypatch.setattr(sharding, "UNCUT_LOAN_MONTHS", 0)
         expected = projected(TAPE)
         ran = run_columns(client, analyst, stored(client, analyst, TAPE))
         for field in FIELDS:
@@ -192,6 +193,7 @@ class TestRefusals:
         monkeypatch.setattr(tape_parquet, "ROW_GROUP", 2)
         monkeypatch.setattr(sharding, "ROW_GROUP", 2)
         monkeypatch.setattr(sharding, "ROW_GROUPS_A_SHARD", 1)
+        monkeypatch.setattr(sharding, "UNCUT_LOAN_MONTHS", 0)
         late = {**PLAIN, "next_payment_date": "2024-01-15"}
         tape_id = stored(client, analyst, {"loans": [PLAIN, PLAIN, PLAIN, late, PLAIN]})
         body = {"tape_id": tape_id, "cutoff_date": CUTOFF}

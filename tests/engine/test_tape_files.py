@@ -396,3 +396,24 @@ def test_lines_that_are_not_empty_are_counted(parts: list[bytes]) -> None:
     text = b"".join(parts)
     expected = sum(bool(line) for line in text.replace(b"\r", b"\n").split(b"\n"))
     assert count_lines(io.BytesIO(text)) == expected
+
+
+def test_plain_numbers_of_parquet_are_read_as_they_are_and_others_are_looked_at(tmp_path: Path) -> None:
+    columns = {
+        "balance": pa.array([1000.0, 2000.0, 3000.5]), "annual_rate": pa.array([0.05, 0.06, 0.07]),
+        "remaining_term": pa.array([12, 24, 36], pa.int32()), "age": pa.array([0, None, 2], pa.int32()),
+        "payment": pa.array([10.0, float("nan"), 12.0]),
+    }  # fmt: skip
+    parquet.write_table(pa.table(columns), tmp_path / "tape.parquet", row_group_size=2)
+    tape = read_tape(tmp_path / "tape.parquet")
+    assert tape.columns is not None
+    assert tape.columns.balance.tolist() == [1000.0, 2000.0, 3000.5]
+    assert (tape.columns.remaining_term.tolist(), tape.columns.remaining_term.dtype) == ([12, 24, 36], np.int64)
+    assert np.isnan(tape.columns.age).tolist() == np.isnan(tape.columns.payment).tolist() == [False, True, False]
+    for name in ("balance", "annual_rate", "remaining_term"):
+        assert getattr(tape.columns, name).flags.writeable
+    parquet.write_table(
+        pa.table({**columns, "balance": pa.array([1.0, float("nan"), 2.0])}), tmp_path / "blank.parquet"
+    )
+    with pytest.raises(TapeFileError, match="row 2, column 'balance'"):
+        read_tape(tmp_path / "blank.parquet")

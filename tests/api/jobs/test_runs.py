@@ -19,6 +19,7 @@ def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tape_parquet, "ROW_GROUP", 300)
     monkeypatch.setattr(sharding, "ROW_GROUP", 300)
     monkeypatch.setattr(sharding, "MAX_SCENARIOS", 3)
+    monkeypatch.setattr(sharding, "UNCUT_LOAN_MONTHS", 0)
 
 
 @pytest.mark.parametrize("level", ["pool", "group"])

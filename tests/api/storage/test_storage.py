@@ -14,7 +14,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
 import engine
-from api.storage import results, run_inputs, runs, scenarios, tape_parquet, tapes
+from api.storage import results, run_inputs, runs, scenarios, sharding, tape_parquet, tapes
 from api.storage.database import Database, now
 from api.storage.errors import BadCursor, BadRequest, Conflict, NotFound, StaleVersion
 from api.storage.objects import ObjectStore
@@ -75,7 +75,9 @@ async def test_a_bad_tape_leaves_neither_row_nor_object(database: Database, stor
         assert (await tapes.list_tapes(connection, "ann")).items == []
 
 
-async def test_a_large_tape_is_cut_into_row_groups_and_shards(database: Database, store: ObjectStore) -> None:
+async def test_a_large_tape_is_cut_into_row_groups_and_shards(
+    database: Database, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loans = 4 * tape_parquet.ROW_GROUP + 5
     columns = {"balance": np.arange(1.0, loans + 1), "annual_rate": 0.05, "remaining_term": np.full(loans, 12)}
     batches = tape_parquet.in_row_groups(engine.Tape.from_columns(**columns))
@@ -85,8 +87,12 @@ async def test_a_large_tape_is_cut_into_row_groups_and_shards(database: Database
     assert len(part) == tape_parquet.ROW_GROUP + 5
     assert part.arrays().balance[-1] == loans
     request = RunRequest(tape_id=tape.id, scenarios=[ScenarioChoice(template=name) for name in TEMPLATES])
-    run = await runs.accept_run(database, "ann", request, max_cells=LARGE)
-    assert (run.shards, run.loan_months_total) == (2, 12 * loans * len(TEMPLATES))
+    for cut, shards in ((False, 1), (True, 2)):
+        if cut:
+            # As a run of more months would be: this one is done in less than a second.
+            monkeypatch.setattr(sharding, "UNCUT_LOAN_MONTHS", 12 * loans * len(TEMPLATES) - 1)
+        run = await runs.accept_run(database, "ann", request, max_cells=LARGE)
+        assert (run.shards, run.loan_months_total) == (shards, 12 * loans * len(TEMPLATES))
 
 
 async def test_every_change_of_a_scenario_is_a_version_that_stays(database: Database) -> None:
