@@ -166,7 +166,11 @@ class Checks:
             if value not in codes:
                 self.report("amortization", None, f"is {value!r}; expected {allowed}")
             return repeated(np.int8(codes.get(value, 0)), self.n)
-        if type(value) is list and len(value) == self.n <= FEW and all(each in codes for each in value):
+        if (
+            type(value) is list
+            and len(value) == self.n <= FEW
+            and all(type(each) is str and each in codes for each in value)
+        ):
             return np.array([codes[each] for each in value], dtype=np.int8)
         kinds, index = np.unique(np.asarray(value, dtype=object).astype(str), return_inverse=True)
         for kind in kinds:

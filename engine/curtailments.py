@@ -16,6 +16,7 @@ from engine.contracts import plain_terms
 from engine.curves import Curve
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
+from engine.penalties import FixedPenalty
 from engine.rates import RateTables
 from engine.segments import Segments
 from engine.severity import SeverityVector
@@ -71,9 +72,8 @@ def check_curtailments(loans: LoanArrays, segments: Segments, conventions: Conve
         if any(each.advancing == "principal_and_interest" for each in sets):
             what = "is 'principal_and_interest', which advances schedules; a kept payment has none"
             problems.append(Problem("assumptions.advancing", what))
-    elif not all(isinstance(each.severity, float | int | SeverityVector) for each in sets):
-        what = "recasts payments beside a severity by the property, which what is paid down takes its share of"
-        problems.append(Problem(PATH, f"{what}; expected conventions.after_curtailment level"))
+    else:
+        problems += recast_problems(loans, mine, sets)
     if problems:
         raise AssumptionError(problems)
 
@@ -92,6 +92,23 @@ def level_problems(loans: LoanArrays, mine: NDArray[np.bool_]) -> list[Problem]:
     if (mine & (terms.penalty >= 0)).any():
         what = f"{level} of loans with prepayment penalties, which go by the contract's own payments; expected recast"
         found.append(Problem(PATH, what))
+    return found
+
+
+def recast_problems(loans: LoanArrays, mine: NDArray[np.bool_], sets: list[Assumptions]) -> list[Problem]:
+    """What goes by whole loans, of which a recast curtailment takes a share away."""
+    found = []
+    if not all(isinstance(each.severity, float | int | SeverityVector) for each in sets):
+        what = "recasts payments beside a severity by the property, which what is paid down takes its share of"
+        found.append(Problem(PATH, f"{what}; expected conventions.after_curtailment level"))
+    terms = loans.contracts
+    if terms is not None and terms.penalties is not None:
+        fixed = [any(isinstance(phase, FixedPenalty) for phase in phases) for phases in terms.penalties]
+        if (mine & np.array([*fixed, False])[terms.penalty]).any():
+            what = (
+                "is of loans with a fixed_amount to pay for prepaying, which what is paid down would take its share of"
+            )
+            found.append(Problem(PATH, f"{what}; expected another penalty, or no curtailment"))
     return found
 
 

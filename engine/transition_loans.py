@@ -71,6 +71,9 @@ def open_loans(
     if terms is not None and terms.assets is not None:
         message = "is an asset that does not move by payments missed; expected loan or student_loan"
         refuse(~np.isin(terms.assets.kind, TYPES), "type", message)
+    if terms is not None:
+        message = "is a prepayment penalty or a lockout, which the matrices of the model do not look at; expected none"
+        refuse(terms.penalty >= 0, "penalty", message)
     late = any(state.missed > 0 for state in states)
     if terms is not None and terms.calendars is not None and late:
         message = "leaves months without a payment; a model with states that missed some counts them by the month"

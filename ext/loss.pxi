@@ -71,11 +71,14 @@ cdef bint linear(const Rules *rules) noexcept nogil:
 
 
 cdef double by_ltv(const double *table, double ltv) noexcept nogil:
-    """The severity of a loan-to-value. table: how many values, whether lines join them, the values, the severities."""
+    """The severity of a loan-to-value. table: how many values, whether lines join them, the values, the severities.
+
+    A loan-to-value is at a step of the table where only the rounding of its division is between them.
+    """
     cdef long n = <long>table[0], k = 0
     cdef const double *at = table + 2
     cdef const double *severity = at + n
-    while k < n and ltv >= at[k]:
+    while k < n and ltv >= at[k] * (1 - 1e-12):
         k += 1
     if table[1] == 0:
         return severity[k]

@@ -215,7 +215,7 @@ def grown(growth: float | list[float], month: int) -> float:
 def severity_at(severity: Any, ltv: float) -> float:
     """The severity of a table at a loan-to-value."""
     if severity.interpolation == "step":
-        return float(severity.severities[sum(1 for each in severity.ltv if each <= ltv)])
+        return float(severity.severities[sum(1 for each in severity.ltv if each * (1 - 1e-12) <= ltv)])
     points = list(zip(severity.ltv, severity.severities, strict=True))
     for (left, low), (right, high) in pairwise(points):
         if left <= ltv < right:

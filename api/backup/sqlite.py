@@ -173,7 +173,8 @@ class LockedSqlite:
             fit(source, live)
             try:
                 source.backup(live, pages=1, progress=keep)
-            except BaseException:
+            except (sqlite3.Error, OSError, BackupError):
+                # Not for an interruption: it may come when the last page is in and the transaction has ended.
                 former.unlink(missing_ok=True)
                 raise
         return str(former)

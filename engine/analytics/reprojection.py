@@ -121,8 +121,8 @@ def reprojected_risk(
 
     times: function of the number of periods that gives years from settlement, such as payment_times. Discounted at
     `annual_yield` in `compounding`, or on `curve` with a continuous `spread`; both move by the shift, and so do the
-    rate paths that floating loans follow. speed_down, speed_up: what the CPR of every curve is multiplied by where
-    rates are lower and higher. scenario: which one of the request.
+    rate paths that floating loans follow. speed_down, speed_up: what the CPR of every prepayment curve is multiplied by
+    where rates are lower and higher; curtailments stay. scenario: which one of the request.
     """
     if (annual_yield is None) == (curve is None):
         raise InvalidInput([Problem("annual_yield", "and curve are both given or both missing; expected exactly one")])

@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +131,34 @@ def test_a_restore_that_is_killed_leaves_the_old_or_the_new_database_whole(
     manager.restore_database(key, drop_old=True)
     assert dumped(path) == new
     assert [left.name for left in path.parent.glob("cashflow.db.tmp-*")] == []
+
+
+def test_an_interrupt_while_the_last_page_is_committed_leaves_what_was_there(
+    manager: BackupManager, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key, new = manager.backup_database().key, dumped(path)
+    old = changed(path)
+
+    class Interrupted(sqlite3.Connection):
+        def backup(self, target: Any, *, pages: int = 1, progress: Any = None, **rest: Any) -> None:
+            def told(status: int, left: int, total: int) -> None:
+                if progress is not None and status == sqlite3.SQLITE_DONE and target is not self and former_there():
+                    raise KeyboardInterrupt
+                if progress is not None:
+                    progress(status, left, total)
+
+            super().backup(target, pages=pages, progress=told, **rest)
+
+    def former_there() -> bool:
+        return bool(formers(path))
+
+    real = sqlite3.connect
+    monkeypatch.setattr(sqlite.sqlite3, "connect", lambda *told, **rest: real(*told, **rest, factory=Interrupted))
+    with pytest.raises(KeyboardInterrupt):
+        manager.restore_database(key)
+    monkeypatch.undo()
+    assert dumped(path) == new
+    assert [dumped(former) for former in formers(path)] == [old]
 
 
 def test_a_file_that_is_gone_is_there_whole_or_not_at_all(manager: BackupManager, path: Path) -> None:

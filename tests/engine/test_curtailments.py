@@ -233,6 +233,14 @@ def test_loans_that_cannot_keep_their_payment_are_refused(loan: dict[str, Any], 
         engine.project(request(tape, engine.Assumptions(curtailment=engine.Smm(rate=0.01)), conventions=LEVEL))
 
 
+def test_recasts_are_refused_beside_amounts_that_each_loan_owes() -> None:
+    tape = engine.Tape.from_loans(
+        [msgspec.structs.replace(LOAN, penalty="p")], penalties={"p": [engine.FixedPenalty(amount=100.0)]}
+    )
+    with pytest.raises(engine.AssumptionError, match="is of loans with a fixed_amount to pay for prepaying"):
+        engine.project(request(tape, engine.Assumptions(curtailment=engine.Smm(rate=0.01))))
+
+
 def test_what_is_no_loan_keeps_no_payment() -> None:
     lease = engine.Lease(annual_rate=0.06, remaining_term=24, balance=1e5, residual_value=5e4)
     assumed = engine.Assumptions(curtailment=engine.Smm(rate=0.01))

@@ -286,6 +286,24 @@ def test_bad_conventions_are_told_with_their_path() -> None:
         flows_of(BULLET, {"advance_share": 50.0})
 
 
+@pytest.mark.parametrize("ltv", [0.6, 0.8, 0.85, 0.95, 0.97])
+def test_loans_at_a_step_of_the_table_are_beyond_it_whatever_their_balance(ltv: float) -> None:
+    cents = np.random.default_rng(1).integers(5_000_000, 100_000_000, 2_000)
+    tape = engine.Tape.from_columns(
+        balance=cents / 100, annual_rate=0.05, remaining_term=3, amortization="bullet", ltv=ltv
+    )
+    severity = engine.LtvSeverity(ltv=[ltv], severities=[0.1, 0.5])
+    request = engine.ProjectionRequest(
+        tape=tape,
+        assumptions=engine.Assumptions(default=ONCE, severity=severity),
+        level="loan",
+        fields=["loss", "default"],
+    )
+    flows = engine.project(request)
+    np.testing.assert_allclose(flows.loss.sum(axis=1), 0.5 * flows.default.sum(axis=1), rtol=1e-12)
+    assert flows.default.sum() > 0
+
+
 def test_a_severity_by_property_needs_the_values() -> None:
     with pytest.raises(engine.AssumptionError, match="tape has loans without property_value or ltv"):
         flows_of(BULLET, default=ONCE, severity=engine.PropertySeverity())

@@ -37,6 +37,7 @@ def test_one_loan_is_to_the_bit_the_first_of_a_pool_of_it_and_another_of_nothing
         ("age", True, "is not a number"),
         ("payment", "much", "is not a number"),
         ("amortization", "level", "is 'level'; expected one of"),
+        ("amortization", {}, "is '{}'; expected one of"),
         ("interest_only_term", 400, "expected 360 months at most"),
     ],
 )

@@ -275,6 +275,7 @@ class TestWhichLoans:
                 "2023-12-31", "tape.loans[1].next_payment_date leaves months without",
             ),
             ({"origination_date": "2024-03-01"}, "2023-12-31", "tape.loans[1].origination_date is after cutoff_date"),
+            ({"penalty": "lock"}, None, "tape.loans[1].penalty is a prepayment penalty or a lockout"),
             ({"index": "SOFR", "first_reset": 1}, None, "index is 'SOFR', for which the request has no rates"),
             ({"next_payment_date": "2024-01-15"}, None, "cutoff_date is missing"),
         ],
@@ -282,7 +283,8 @@ class TestWhichLoans:
     def test_what_it_does_not_represent_is_refused(
         self, loan: dict[str, object], cutoff: str | None, message: str
     ) -> None:
-        tape = engine.Tape(loans=[LOAN, msgspec.structs.replace(LOAN, **loan)])
+        penalties: dict[str, list[engine.Penalty]] = {"lock": [engine.Lockout(months=12)]}
+        tape = engine.Tape(loans=[LOAN, msgspec.structs.replace(LOAN, **loan)], penalties=penalties)
         date = None if cutoff is None else datetime.date.fromisoformat(cutoff)
         with pytest.raises(engine.InvalidInput) as caught:
             project_transitions(tape, MODEL, cutoff_date=date)
