@@ -24,7 +24,7 @@ from api.logging import configure
 from api.serving import serve_app
 from api.settings import Role, Settings, SettingsError
 from api.shell_backup import backup
-from api.shell_inputs import assumptions_from, described, percent, rows_of_file, speed
+from api.shell_inputs import assumptions_from, described, index_rate, percent, rows_of_file, speed
 from api.shell_profile import print_warnings, profile_command, reading, tape_options
 from api.shell_report import REPORT_FIELDS, Effort, check_plot_path, draw, file_columns, pool_columns, print_report
 from api.shell_service import migrate, scheduler, worker
@@ -127,6 +127,10 @@ class Counter:
 )
 @click.option("--fields", help="Fields of the file, separated by commas (see `cashflow fields`).")
 @click.option("--periods", type=int, help="Months to project.  [default: to the last flow]")
+@click.option(
+    "--index", type=index_rate, multiple=True, metavar="NAME=RATE",
+    help="Level of an index that floating loans name, such as SOFR=4.3%.",
+)  # fmt: skip
 @click.option("--conventions", default="sifma", show_default=True, help="Preset of conventions.")
 @click.option(
     "--cutoff-date", type=click.DateTime(["%Y-%m-%d"]), help="Where month 1 begins, such as 2025-12-31; dates need it."

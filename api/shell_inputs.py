@@ -10,6 +10,7 @@ from engine.assumptions import Assumptions
 from engine.composed_curves import DefaultCurve, PrepaymentCurve
 from engine.curves import Abs, Cdr, Cpr, Mdr, Psa, Sda, Smm
 from engine.errors import InvalidInput
+from engine.rates import FlatRate
 
 NUMBER = re.compile(r"^(\d+\.?\d*|\.\d+)(e-?\d+)?\s*(%?)$", re.IGNORECASE)
 CELL = re.compile(r"^tape\.columns\.(\w+)\[(\d+)\]$")
@@ -49,6 +50,16 @@ def mapping(value: str | tuple[str, str]) -> tuple[str, str]:
     return theirs, ours
 
 
+def index_rate(value: str | tuple[str, float]) -> tuple[str, float]:
+    """The name and the rate of `SOFR=4.3%`, split at the last equals sign."""
+    if isinstance(value, tuple):
+        return value
+    name, sign, rate = value.rpartition("=")
+    if not sign or not name:
+        raise click.BadParameter(f"'{value}' is no index; expected its name and rate, such as SOFR=4.3%")
+    return name, percent(rate)
+
+
 PREPAYMENTS: dict[str, Callable[[float], PrepaymentCurve]] = {
     "cpr": lambda value: Cpr(rate=value),
     "smm": lambda value: Smm(rate=value),
@@ -82,6 +93,7 @@ def assumptions_from(options: Mapping[str, Any]) -> Assumptions:
         severity=options["severity"],
         recovery_lag=options["lag"],
         advancing=options["advancing"],
+        rates={name: FlatRate(rate=rate) for name, rate in options.get("index", ())} or None,
     )
 
 
@@ -97,6 +109,7 @@ def described(options: Mapping[str, Any]) -> str:
         words.append(f"{options['severity'] * 100:g}% severity")
     if options["lag"]:
         words.append(f"recovery after {options['lag']} months")
+    words += [f"{name} at {rate * 100:g}%" for name, rate in options.get("index", ())]
     return ", ".join(words) or "no prepayments, no defaults"
 
 

@@ -35,6 +35,10 @@ TAPE_OPTIONS = (
         "--origination", type=click.Path(exists=True, dir_okay=False), help="Freddie Mac origination file of the loans."
     ),
     click.option(
+        "--floating", is_flag=True,
+        help="Read the terms of floating rates of a file of a layout; `project` then needs --index for each index.",
+    ),
+    click.option(
         "--map", "columns", type=mapping, multiple=True, metavar="FILE_COL=OUR_COL",
         help="Which column of the file is which of ours.",
     ),
@@ -50,7 +54,7 @@ def tape_options(command: Any) -> Any:
 
 def reading(options: dict[str, Any]) -> dict[str, Any]:
     """The options of read_tape and iter_tape out of those of a command."""
-    given = {name: options[name] for name in ("layout", "period", "on_error", "origination")}
+    given = {name: options[name] for name in ("layout", "period", "on_error", "origination", "floating")}
     return given | {"mapping": dict(options["columns"])}
 
 

@@ -360,3 +360,23 @@ def test_served_calls_work_as_printed_and_ctrl_c_stops(workers: int, tmp_path: P
 def answer(curl: str) -> Any:
     run = subprocess.run(shlex.split(curl.replace("\\\n", " ")), capture_output=True, check=True)
     return msgspec.json.decode(run.stdout)
+
+
+SAMPLES = Path(__file__).parents[1] / "samples/layouts"
+
+
+def test_floating_terms_are_projected_at_the_level_of_their_index(tmp_path: Path) -> None:
+    tape = read_tape(SAMPLES / "fannie_mae.txt", floating=True)
+    names = sorted({name for name in tape.columns.index if name})
+    out = tmp_path / "flows.parquet"
+    levels = [part for name in names for part in ("--index", f"{name}=7.5%")]
+    told = done("project", SAMPLES / "fannie_mae.txt", "--floating", *levels, "--out", out, "--fields", "interest")
+    assert f"{names[0]} at 7.5%" in told
+    rates = {name: engine.FlatRate(rate=0.075) for name in names}
+    request = engine.ProjectionRequest(tape=tape, assumptions=engine.Assumptions(rates=rates), fields=["interest"])
+    expected = engine.project(request)["interest"]
+    np.testing.assert_allclose(written(out).column("interest").to_numpy(), expected, rtol=1e-9)
+    plain = engine.project(engine.ProjectionRequest(tape=read_tape(SAMPLES / "fannie_mae.txt"), fields=["interest"]))
+    assert expected.sum() > plain["interest"].sum()
+    assert "has no rates" in refused("project", SAMPLES / "fannie_mae.txt", "--floating")
+    assert "expected its name and rate" in refused("project", SAMPLES / "fannie_mae.txt", "--index", "7.5%")
