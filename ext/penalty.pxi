@@ -16,6 +16,7 @@ cdef enum:
     OWED_WHOLE = 0, OWED_EACH, OWED  # rows of what is summed: for all of a loan prepaid, for each month with prepayments
 
 PENALTY_KINDS = OWED
+cdef double NO_PREPAYMENT = 1e-12  # a share of what is left that is none, where any at all would be charged
 
 
 cdef class Penalties:
@@ -133,5 +134,5 @@ cdef void emit_penalty(Contract c, Behaviour b, long months, double *out) noexce
         return
     for t in range(1, months + 1):
         out[t - 1] = c.penalties[OWED_WHOLE * c.stride + t] * b.prepaid[t]
-        if b.prepaid[t] > 0:
+        if b.prepaid[t] > NO_PREPAYMENT * b.alive[t - 1]:
             out[t - 1] += c.penalties[OWED_EACH * c.stride + t]

@@ -71,7 +71,9 @@ def project_loan(
         at, prepaid = t - 1 if opening else t, out["prepayment"][t - 1]
         if prepaid > 0:
             phase, _, _ = phase_of(phases, reference.age_of(loan) + t)
-            each = phase.amount if getattr(phase, "charged", "") == "every_month" else 0.0
+            left = (out["balance"][t - 2] if t > 1 else loan.balance) / share[t - 1]
+            some = prepaid / share[at] > 1e-12 * left
+            each = phase.amount if some and getattr(phase, "charged", "") == "every_month" else 0.0
             paid = prepaid / (loan.balance * share[at]) * whole(loan, phases, t, at, share) + each
             out["prepayment_penalty"][t - 1] = paid
             out["cashflow"][t - 1] += paid
