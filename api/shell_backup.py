@@ -130,7 +130,10 @@ def create(prune: bool, wait: float, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="As JSON, with everything known.")
 def list_backups(database: str | None, as_json: bool) -> None:
     """List the backups, newest first."""
-    records = BackupManager().list_backups(database)
+    manager = BackupManager()
+    records = manager.list_backups(database)
+    for key in manager.unreadable_backups(database):
+        click.echo(f"The manifest of {key} cannot be read.", err=True)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(records)).decode())
         return

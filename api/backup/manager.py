@@ -144,6 +144,14 @@ class BackupManager:
             found = [record_of(one, self.vault.check(one.key)) for one in self.vault.manifests(db_name)]
         return sorted(found, key=lambda record: (record.created, record.key), reverse=True)
 
+    def unreadable_backups(self, db_name: str | None = None) -> list[str]:
+        """The keys of what list_backups leaves out, since its manifest cannot be read."""
+        unreadable: list[str] = []
+        with translated():
+            for _ in self.vault.manifests(db_name, unreadable):
+                pass
+        return unreadable
+
     def newest(self, db_name: str | None = None) -> BackupRecord:
         """The newest backup of a database, of the configured one by default. Raises NoSuchBackup."""
         name = db_name if db_name is not None else self.database().name

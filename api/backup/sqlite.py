@@ -168,7 +168,11 @@ class LockedSqlite:
 
         with closing(opened(scratch)) as source, closing(opened(self.path)) as live:
             # Readers and the copy go on only beside a log; the service works with one too.
-            live.execute("PRAGMA journal_mode = WAL")
+            if live.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+                message = (
+                    "cannot have a log beside it, under which it would be replaced; move it away and restore again"
+                )
+                raise BackupError(f"{str(self.path)!r} {message}")
             live.execute("PRAGMA synchronous = FULL")
             fit(source, live)
             try:

@@ -13,8 +13,8 @@ import msgspec
 
 from api.backup.encryption import UNREADABLE
 from api.backup.errors import ArchiveDamaged, NoSuchBackup
-from api.backup.inventory import LISTS
-from api.backup.manifest import CHECK, FOLDER, MANIFEST, NAME, Check, Manifest, database_of, key_for, parsed
+from api.backup.inventory import COPIES, LISTS
+from api.backup.manifest import CHECK, FOLDER, MANIFEST, NAME, Check, Manifest, database_of, key_for, parsed, shown
 from api.storage.objects import ExistingObject, MissingObject, ObjectStore
 
 BEGUN = ".begun.json"
@@ -50,7 +50,8 @@ class Vault:
     def discard(self, key: str) -> None:
         """Removes a backup and all that belongs to it, its manifest first."""
         self.store.delete(key + MANIFEST)
-        self.store.abort_incomplete(key)
+        for unfinished in (key, list_key(key)):
+            self.store.abort_incomplete(unfinished)
         for name in (key, key + CHECK, list_key(key), key + BEGUN):
             self.store.delete(name)
 
@@ -64,6 +65,8 @@ class Vault:
             key = info.key.removesuffix(BEGUN)
             if key != info.key and belongs(key, database):
                 begun.append(key)
+        if begun:
+            self.store.abort_incomplete(f"{COPIES}{shown(database)}/")
         for key in begun:
             if self.store.head(key + MANIFEST) is None:
                 self.discard(key)

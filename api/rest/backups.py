@@ -154,7 +154,7 @@ async def get_backup(request: AnyRequest, backup_name: FromPath[str]) -> Respons
 
 @post(f"{PATH}/{{backup_name:str}}/verify", status_code=202, guards=ADMIN)
 async def post_verify(request: AnyRequest, backup_name: FromPath[str]) -> Response[bytes]:
-    """Has a worker read an archive whole."""
+    """Has a worker read an archive whole, and the copies of its tapes and results."""
     only(request, ())
     return await asked(request, "verify", await found(request, archive_named, backup_name))
 

@@ -54,7 +54,7 @@ def backup_paths(problems: Problems) -> dict[str, Any]:
             )
         },
         f"{place}/verify": {
-            "post": operation("verifyBackup", "Read an archive whole", {**taken, **problems(*found)}, [name])
+            "post": operation("verifyBackup", "Read an archive and its copies", {**taken, **problems(*found)}, [name])
         },
         f"{place}/restore": {
             "post": operation(

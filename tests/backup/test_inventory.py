@@ -18,10 +18,11 @@ from api.backup import (
     inventory,
 )
 from api.backup.keys import Keys
-from api.backup.manifest import MANIFEST
+from api.backup.manifest import MANIFEST, moment
+from api.backup.vault import list_key
 from api.settings import Settings
 from api.storage.objects import StoreError
-from tests.backup.world import KEYS
+from tests.backup.world import KEYS, put_file
 from tests.servers import Postgres
 
 TAPES = {"tapes/a/1.parquet": b"first tape" * 50_000, "tapes/b/2.parquet": b"second", "results/r1": b""}
@@ -295,6 +296,19 @@ def test_nothing_that_a_backup_with_an_unreadable_manifest_may_share_is_pruned(k
     kept.store.put_stream(old + MANIFEST, [raw])
     assert kept.verify_backup(old).objects == 3
     assert kept.prune(retention=Retention(daily=1, weekly=0, monthly=0)).copies == 1
+
+
+def test_copies_that_a_killed_backup_had_begun_to_write_are_thrown_away(kept: BackupManager) -> None:
+    kept.backup_database()
+    begun, _ = kept.vault.begin(kept.database().name, moment())
+    root = Path(kept.settings.state_dir) / "backups" / ".incomplete"
+    folder = copies(kept)[0].rpartition("/")[0]
+    of_it = (f"{folder}/{'0' * 64}", list_key(begun), begun)
+    for key in (*of_it, f"{inventory.COPIES}another/{'0' * 64}"):
+        put_file(root, f"{key}.0123", b"half of it")
+    kept.backup_database()
+    left = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+    assert left == [f"{inventory.COPIES}another/{'0' * 64}.0123"]
 
 
 def test_what_is_no_copy_is_left_alone(kept: BackupManager) -> None:

@@ -123,6 +123,16 @@ def test_what_is_in_the_way_is_waited_for(manager: BackupManager, monkeypatch: p
 
 
 @pytest.mark.usefixtures("environment")
+def test_a_backup_whose_manifest_cannot_be_read_is_told_of(manager: BackupManager) -> None:
+    bad, good = (manager.backup_database().key for _ in range(2))
+    manager.store.put_stream(bad + ".manifest.json", [b"{"])
+    listed = call("list")
+    assert listed.stderr == f"The manifest of {bad} cannot be read.\n"
+    assert listed.stdout.startswith(good)
+    assert bad not in listed.stdout
+
+
+@pytest.mark.usefixtures("environment")
 def test_latest_is_the_newest_backup_for_every_command_that_reads_one(manager: BackupManager) -> None:
     assert call("verify", "latest").exit_code == call("drill", "latest").exit_code == 2
     key = [manager.backup_database().key for _ in range(2)][1]

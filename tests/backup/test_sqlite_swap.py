@@ -254,6 +254,26 @@ def test_a_swap_that_fails_leaves_nothing_of_its_own(
     assert (dumped(path), formers(path)) == (before, [])
 
 
+def test_a_file_that_can_have_no_log_is_told_to_be_moved_away(
+    manager: BackupManager, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = manager.backup_database().key
+    before = changed(path)
+
+    class WithoutLog(sqlite3.Connection):
+        def execute(self, statement: str, *given: object) -> sqlite3.Cursor:  # type: ignore[override]
+            return super().execute(statement.replace("journal_mode = WAL", "journal_mode"), *given)
+
+    with closing(sqlite3.connect(path)) as service:
+        service.execute("PRAGMA journal_mode = DELETE")
+    real = sqlite3.connect
+    with monkeypatch.context() as patched:
+        patched.setattr(sqlite3, "connect", lambda *given, **options: real(*given, **options, factory=WithoutLog))
+        with pytest.raises(BackupError, match="move it away and restore again"):
+            manager.restore_database(key)
+    assert (dumped(path), formers(path)) == (before, [])
+
+
 def test_other_page_sizes_and_empty_databases_are_swapped_too(manager: BackupManager, path: Path) -> None:
     key, full = manager.backup_database().key, dumped(path)
     for left in path.parent.glob("cashflow.db*"):
