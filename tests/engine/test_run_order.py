@@ -5,6 +5,7 @@ import sys
 import textwrap
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -106,6 +107,31 @@ def test_a_group_of_single_loans_owes_what_the_loans_owe(small_parts: list[int])
     assert small_parts
     for name in ALL:
         np.testing.assert_allclose(groups[name], loans[name], rtol=1e-13, atol=1e-9, err_msg=name)
+
+
+@pytest.mark.parametrize("single", [False, True])
+def test_parts_begin_late_loans_where_they_are(
+    monkeypatch: pytest.MonkeyPatch, small_parts: list[int], single: bool
+) -> None:
+    plain = many(300).columns
+    assert plain is not None
+    late = [(None, "delinquent_30", "delinquent_90", "delinquent_120", "default")[i % 5] for i in range(300)]
+    group = [f"{i:03d}" if single else "abc"[i % 3] for i in range(300)]
+    tape = engine.Tape(columns=msgspec.structs.replace(plain, status=late, group=group))
+    rolls = engine.Delinquency(roll=[0.02, 0.3, 0.5], cure=[0.4, 0.2])
+    assumed = engine.Assumptions(
+        prepayment=engine.Psa(), delinquency=rolls, severity=0.4, recovery_lag=3,
+        groups={"b": engine.Assumptions(default=engine.Cdr(rate=0.1), severity=0.5, recovery_lag=6)},
+    )  # fmt: skip
+    found = engine.project(request(tape, assumed, level="group"))
+    assert small_parts
+    monkeypatch.undo()
+    agree(found, engine.project(request(tape, assumed, level="group")))
+    loans = engine.project(request(tape, assumed, level="loan"))
+    for name in ALL:
+        np.testing.assert_allclose(
+            found[name].sum(axis=0), loans[name].sum(axis=0), rtol=1e-11, atol=1e-7, err_msg=name
+        )
 
 
 def test_runs_take_no_more_memory_than_a_part_of_them() -> None:
