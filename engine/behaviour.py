@@ -24,8 +24,9 @@ from engine.timing import ContractSums, timed_default
 
 PREPAYMENT_BASES = ("gross", "net_of_defaults", "opening_net_of_defaults")
 ADVANCING = ("none", "interest", "principal_and_interest")
-# Rates in all tables: a gigabyte. Only curves by both age and period make tables of loan ages x months.
-MAX_RATES = 2**27
+# Rates in all tables: a quarter of a gigabyte, twice that while they are put together. Only curves by both age and
+# period make tables of loan ages x months.
+MAX_RATES = 2**25
 # Curves of more bytes are not remembered between requests.
 LONGEST_KEY = 4096
 

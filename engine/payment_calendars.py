@@ -107,7 +107,7 @@ def placed(
     start = np.zeros(n, dtype=np.int32)
     first = np.zeros(n, dtype=np.int64)
     width = max(int(part.last.max(initial=1)) for part in parts)
-    begins: list[Integers] = []
+    begins: list[NDArray[np.int32]] = []
     years, offset = [np.zeros(1)], 1
     flags: list[Any] = []
     for part, where in zip(parts, (some[~dated], some[dated]), strict=False):
@@ -117,15 +117,15 @@ def placed(
         start[where], first[where] = part.start[part.of_loan], part.first[part.of_loan]
         if part.dated:
             term[where] = part.last[part.of_loan]
-        begins.append(offset + part.begins(width))
-        flags.append(part.flags(width + MAX_LAG + 1).astype(np.int8))
+        begins.append(part.begins(width, offset))
+        flags.append(part.flags(width + MAX_LAG + 1))
         years.append(part.years)
         offset += len(part.years)
     kinds, kind = np.unique(np.concatenate(flags), axis=0, return_inverse=True)
     every = (kinds[:, 1:] == _core.MONTH_PAYS).all(axis=1)
     pattern[some] = np.where(every[kind.reshape(-1)], -1, kind.reshape(-1))[calendar[some]]
     free = np.where((loans.interest_only > 0) & (start > 0), loans.interest_only + start, loans.interest_only)
-    begin = np.concatenate(begins).astype(np.int32)
+    begin = np.concatenate(begins)
     found = PaymentCalendars(
         calendar=calendar, pattern=pattern, begins=begin, years=np.concatenate(years),
         patterns=kinds.astype(np.float64), period=1.0 / PAYMENTS_A_YEAR[payments.frequency],

@@ -1,6 +1,8 @@
 """Payments of distinct sets of dates and conventions, all reckoned at once in flat arrays, one entry a payment."""
 
 import datetime
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -16,6 +18,8 @@ from engine.payments import DAYS, MONTHS, PAYMENTS_A_YEAR, Payments
 
 Integers = NDArray[np.int64]
 Floats = NDArray[np.float64]
+# Calendars whose months are reckoned side by side: wide rows of eight bytes a month, before they are packed.
+CALENDARS_AT_ONCE = 2048
 
 
 class Faults:
@@ -52,26 +56,39 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     apart: Integers
     dated: bool
 
-    def counts(self, width: int) -> Integers:
-        """Payments in months 0 .. width of each calendar."""
-        inside = self.month <= width
-        cells = self.payment_of[inside] * (width + 1) + self.month[inside]
-        count = np.bincount(cells, minlength=len(self.first) * (width + 1))
-        return count.reshape(len(self.first), width + 1)
+    def blocks(self) -> Iterator[tuple[slice, slice]]:
+        """Some calendars at a time, and where their payments are."""
+        edges = [*range(0, len(self.first), CALENDARS_AT_ONCE), len(self.first)]
+        payments = np.searchsorted(self.payment_of, edges).tolist()
+        for (low, high), (begin, end) in zip(pairwise(edges), pairwise(payments), strict=True):
+            yield slice(low, high), slice(begin, end)
 
-    def begins(self, width: int) -> Integers:
-        """Where the payments of month t + 1 begin, (calendars, width + 1)."""
-        offset = np.searchsorted(self.payment_of, np.arange(len(self.first)))
-        begins: Integers = offset[:, None] + np.cumsum(self.counts(width), axis=1)
-        return begins
+    def counts(self, width: int, some: slice, payments: slice) -> Integers:
+        """Payments in months 0 .. width of each calendar of a block."""
+        month, row = self.month[payments], self.payment_of[payments] - some.start
+        inside = month <= width
+        cells = row[inside] * (width + 1) + month[inside]
+        rows = some.stop - some.start
+        return np.bincount(cells, minlength=rows * (width + 1)).reshape(rows, width + 1)
 
-    def flags(self, width: int) -> Integers:
+    def begins(self, width: int, offset: int) -> NDArray[np.int32]:
+        """Where the payments of month t + 1 begin, (calendars, width + 1), those of this part from `offset` on."""
+        found = np.zeros((len(self.first), width + 1), dtype=np.int32)
+        first = np.searchsorted(self.payment_of, np.arange(len(self.first)))
+        for some, payments in self.blocks():
+            found[some] = offset + first[some, None] + np.cumsum(self.counts(width, some, payments), axis=1)
+        return found
+
+    def flags(self, width: int) -> NDArray[np.int8]:
         """What months 0 .. width are to behaviour; after the last payment they go on as if there were more."""
+        found = np.zeros((len(self.first), width + 1), dtype=np.int8)
         at = np.arange(width + 1)
-        regular = (at - self.first[:, None]) % np.maximum(self.apart, 1)[:, None] == 0
-        pays = np.where(at <= self.last[:, None], self.counts(width) > 0, regular)
-        undrawn = at <= self.start[:, None]
-        found = np.where(undrawn & (self.start > 0)[:, None], _core.MONTH_UNDRAWN, pays * _core.MONTH_PAYS)
+        for some, payments in self.blocks():
+            first, last, start = self.first[some, None], self.last[some, None], self.start[some, None]
+            regular = (at - first) % np.maximum(self.apart[some], 1)[:, None] == 0
+            pays = np.where(at <= last, self.counts(width, some, payments) > 0, regular)
+            undrawn = (at <= start) & (start > 0)
+            found[some] = np.where(undrawn, _core.MONTH_UNDRAWN, pays * _core.MONTH_PAYS)
         found[:, 0] = 0
         return found
 

@@ -18,6 +18,8 @@ from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
 from engine.loans import AMORTIZATIONS, STATUSES
 
+# Numbers below so many a loan are counted, in no time; of larger ones a table would outgrow the tape: they are sorted.
+SPARSE = 4
 # States: as assumed, exempt from all assumptions, so many payments late (1 to 4), and in default for so many months.
 AS_ASSUMED, EXEMPT, AS_LATE, DEFAULTED = 0, 1, 1, 6
 IN_DEFAULT = [STATUSES.index(name) for name in ("default", "foreclosure", "reo")]
@@ -51,10 +53,7 @@ def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
             continue
         width = len(alternatives(bases[scenarios[0]]))
         both = members * width + choice
-        kinds = np.flatnonzero(np.bincount(both))
-        place = np.zeros(kinds[-1] + 1, dtype=np.int64)
-        place[kinds] = np.arange(len(kinds))
-        members = place[both]
+        kinds, members = distinct(both)
         cells = cells[:, kinds // width]
         cells[scenarios] = kinds % width
     rolls = any(each.delinquency is not None for base in bases for each in alternatives(base))
@@ -69,6 +68,18 @@ def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
         for base, row in zip(bases, cells.tolist(), strict=True)
     ]
     return Segments(members.astype(np.int32), sets, states.tolist())
+
+
+def distinct(values: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct values in order, and which of them each is; values are 0 or more."""
+    most = int(values.max())
+    if most > SPARSE * len(values):
+        kinds, which = np.unique(values, return_inverse=True)
+        return kinds, which.reshape(-1)
+    kinds = np.flatnonzero(np.bincount(values))
+    place = np.zeros(most + 1, dtype=np.int64)
+    place[kinds] = np.arange(len(kinds))
+    return kinds, place[values]
 
 
 def states_of(loans: LoanArrays, rolls: bool) -> NDArray[np.int64] | None:
