@@ -35,7 +35,10 @@ PATTERNS = [
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----", re.DOTALL), SCRUBBED),
 ]
 # A text in which none of these occurs matches no pattern.
-SIGNS = re.compile("eyJ|bearer|basic|://|token=|password=|secret=|api_key=|signature=|X-Amz-|PRIVATE", re.IGNORECASE)
+SIGN_TEXTS = (
+    "eyj", "bearer", "basic", "://", "token=", "password=", "secret=", "api_key=", "signature=", "x-amz-", "private",
+)  # fmt: skip
+SIGNS = re.compile("|".join(SIGN_TEXTS), re.IGNORECASE)
 # Shorter values occur in innocent texts.
 SHORTEST = 6
 DEEPEST = 12
@@ -86,6 +89,7 @@ class Scrubber:
         self.keys: dict[str, str] = {}
         # The longest first: one secret may begin with another.
         ordered = sorted(known, key=len, reverse=True)
+        self.secrets = tuple(ordered)
         self.known = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
     def text(self, text: str) -> str:
@@ -111,7 +115,9 @@ class Scrubber:
                 return False
             texts.append(key)
         whole = "\n".join(texts)
-        return not SIGNS.search(whole) and (self.known is None or not self.known.search(whole))
+        # Letters beyond ASCII may be signs in another case.
+        low = whole.lower() if whole.isascii() else SIGN_TEXTS[0]
+        return not any(sign in low for sign in SIGN_TEXTS) and not any(secret in whole for secret in self.secrets)
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """The value without secrets in it, at any depth; other kinds of object as their text."""

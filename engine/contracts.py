@@ -135,7 +135,8 @@ def contracts_of(
     """The contracts of a tape, none where no loan has terms beyond the plain ones; faults go to `check`."""
     check.problems += [] if shared is None else shared.problems()
     scheduled = loans.amortization == AMORTIZATIONS.index("schedule")
-    if all(is_empty(check.columns[name]) for name in CONTRACT_COLUMNS) and not scheduled.any() and assets is None:
+    stated = [column for name in CONTRACT_COLUMNS if (column := check.columns[name]) is not None]
+    if all(map(is_empty, stated)) and not scheduled.any() and assets is None:
         check.check_lengths(CONTRACT_COLUMNS)
         return None
     numbers = {name: number(check, name, known) for name, known in NUMBERS.items()}

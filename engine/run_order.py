@@ -33,6 +33,8 @@ class Parted(msgspec.Struct, frozen=True):
 
 def parted(plan: Plan, loans: LoanArrays, bytes_a_run: int) -> Parted | None:
     """The plan in parts where its runs would take more than MOST bytes, else none. The request alone decides."""
+    if len(loans) * bytes_a_run <= MOST:
+        return None
     keys = run_keys(plan, loans, slice(0, len(loans)), walks_on(plan, loans))
     if not len(loans) or at_most(keys, len(loans)) * bytes_a_run <= MOST:
         return None

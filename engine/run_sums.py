@@ -39,6 +39,8 @@ class Task(msgspec.Struct, frozen=True):
 def losses_need_loans(plan: Plan) -> bool:
     """Whether a loss is not linear in the balance, so that a run's sums do not tell it; but for capped ones."""
     rules = plan.behaviour.rules
+    if not rules["general"].any():
+        return False
     advanced = rules["advancing"] == _core.ADVANCES_PRINCIPAL
     each = advanced | (rules["insured"] != 0) | (rules["recoups"] != 0) | (rules["proceeds_at"] >= 0)
     return bool(((rules["general"] != 0) & each).any())
@@ -168,8 +170,10 @@ def capped_pairs(plan: Plan) -> tuple[list[tuple[float, int]], NDArray[np.int32]
     rules = plan.behaviour.rules
     place = np.full(rules.shape, -1, dtype=np.int32)
     pairs: dict[tuple[float, int], int] = {}
+    if not _core.needs_losses(plan.selection.needed):
+        return [], place
     capped = (rules["advancing"] == _core.ADVANCES_PRINCIPAL) & (rules["general"] == 0)
-    if _core.needs_losses(plan.selection.needed) and capped.any():
+    if capped.any():
         for at in zip(*np.nonzero(capped), strict=True):
             pair = (float(rules["severity"][at]), int(rules["lag"][at]))
             place[at] = pairs.setdefault(pair, len(pairs))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import socket
 import threading
 import time
@@ -12,7 +13,7 @@ import pytest
 import uvicorn
 
 from api import serving
-from api.serving import LingeringProtocol, Processes
+from api.serving import Config, LingeringProtocol, Processes
 
 REQUEST = b"POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\nhi"
 
@@ -94,3 +95,12 @@ def test_the_processes_stop_listening_together(monkeypatch: pytest.MonkeyPatch) 
     port = listening.getsockname()[1]
     Processes(uvicorn.Config("api.app:create_app", factory=True, workers=2), sockets=[listening]).terminate_all()
     assert refuses(port)
+
+
+def test_what_lives_as_long_as_the_process_is_left_to_itself_by_the_collector() -> None:
+    before = gc.get_freeze_count()
+    try:
+        Config("tests.api.test_serving:slow_app").load()
+        assert gc.get_freeze_count() > before + 1000
+    finally:
+        gc.unfreeze()
