@@ -13,6 +13,7 @@ from engine.asset_terms import CHOICES, PERIODS
 from engine.contracts import NUMBERS, TEXTS
 from engine.errors import MAX_PROBLEMS, Problem, TapeFileError
 from engine.tape import COLUMN_NAMES
+from engine.tape_kinds import check_lengths, is_text, is_view
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -28,7 +29,6 @@ TIDIED = ("amortization", "type", "status", *CHOICES)
 # What a blank cell means in the columns that have a default; elsewhere a blank is NaN or None.
 BLANKS: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay", "type": "loan"}
 BLANK_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
-MAX_TEXT = 1_000
 NO_CELLS = np.empty(0, dtype=np.intp)
 
 
@@ -79,24 +79,39 @@ def texts(ours: str, cells: Any) -> NDArray[np.object_]:
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    if not pa.types.is_dictionary(cells.type):
-        cells = pc.dictionary_encode(pc.utf8_trim_whitespace(cells.cast(pa.string())))
-    check_lengths(ours, cells.dictionary)
-    stored = cells.dictionary.cast(pa.string()).to_pylist()
-    words = np.array([None if word in BLANK_WORDS else word for word in stored] + [None], dtype=object)
+    entries, codes = coded(ours, cells)
+    stored = pc.utf8_trim_whitespace(entries.cast(pa.string())).to_pylist()
+    words: list[str | None] = [None if word in BLANK_WORDS else word for word in stored]
     if ours in TIDIED:
-        words = np.array([tidy(word, BLANKS.get(ours)) for word in words], dtype=object)
-    indices: NDArray[np.int32] = cells.indices.fill_null(len(words) - 1).to_numpy(zero_copy_only=False)
-    return words[indices]
+        words = [tidy(word, BLANKS.get(ours)) for word in words]
+    shared: dict[str | None, str | None] = {}
+    blank = tidy(None, BLANKS.get(ours)) if ours in TIDIED else None
+    return np.array([*(shared.setdefault(word, word) for word in words), blank], dtype=object)[codes]
 
 
-def check_lengths(name: str, stored: Any) -> None:
-    """Raises TapeFileError for texts of codes that are longer than any cell: each may stand in a million rows."""
+def coded(name: str, cells: Any) -> tuple[Any, NDArray[np.intp]]:
+    """The entries that an array's cells have, and which of them each cell is; one past the last for a null.
+
+    Texts stay what they were written as once, however many cells repeat them. Raises TapeFileError for too long a one.
+    """
+    import pyarrow as pa
     from pyarrow import compute as pc
 
-    longest = pc.max(pc.binary_length(stored)).as_py() or 0
-    if longest > MAX_TEXT:
-        raise TapeFileError(f"column '{name}' has a text of {longest:,} bytes; expected at most {MAX_TEXT:,}")
+    check_lengths(name, cells.dictionary if pa.types.is_dictionary(cells.type) else cells)
+    if not pa.types.is_dictionary(cells.type):
+        cells = pc.dictionary_encode(cells)
+    entries = cells.dictionary
+    if is_view(entries.type) and len(entries) <= len(cells):
+        entries = entries.cast(pa.string())
+    indices = cells.indices.cast(pa.int64()).fill_null(len(entries)).to_numpy(zero_copy_only=False)
+    used = np.bincount(indices, minlength=len(entries) + 1)[:-1] > 0
+    places = np.append(np.cumsum(used) - 1, np.count_nonzero(used))
+    if is_view(entries.type):
+        # Views of one text can be many: only those in use are written out.
+        entries = pa.array([entries[i].as_py() for i in np.flatnonzero(used).tolist()], pa.string())
+    else:
+        entries = entries.filter(pa.array(used))
+    return entries, places[indices]
 
 
 def tidy(word: str | None, blank: str | None) -> str | None:
@@ -110,29 +125,41 @@ def numbers(ours: str, cells: Any, where: Where, needed: tuple[str, ...] = NEEDE
     needed: columns in which a blank is a fault.
     """
     import pyarrow as pa
-    from pyarrow import compute as pc
 
-    divisor = rate_divisor(where.header) if ours in RATE_COLUMNS else 1.0
-    kind = cells.type.value_type if pa.types.is_dictionary(cells.type) else cells.type
-    if pa.types.is_dictionary(cells.type) and (pa.types.is_string(kind) or pa.types.is_large_string(kind)):
-        check_lengths(where.header, cells.dictionary)
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        cells = pc.utf8_trim_whitespace(cells.cast(pa.string()))
-        values, unreadable = parsed(ours, cells, divisor)
-        where.fault(unreadable, lambda i: f"is '{cells[i].as_py()}'; expected a number")
-    elif pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_null(kind):
-        values, unreadable = floats(cells) / divisor, NO_CELLS
+    if pa.types.is_dictionary(cells.type) or is_view(cells.type):
+        entries, codes = coded(where.header, cells)
+        values, bad = read_numbers(ours, entries, where)
+        values = np.append(values, np.nan)[codes]
+        unreadable = np.flatnonzero(np.isin(codes, bad)) if len(bad) else NO_CELLS
     else:
-        raise TapeFileError(f"{where.file}, column '{where.header}' holds {kind}; expected numbers")
+        values, unreadable = read_numbers(ours, cells, where)
+    where.fault(unreadable, lambda i: f"is '{written(cells[i])}'; expected a number")
     if ours in WHOLE_COLUMNS:
         fraction = (values != np.floor(values)) & ~np.isnan(values)
         where.fault(np.flatnonzero(fraction), lambda i: f"is {values[i]:g}; expected whole months")
     blank = np.isnan(values)
     if ours in needed:
-        where.fault(np.setdiff1d(np.flatnonzero(blank), unreadable), lambda i: missing(cells[i].as_py()))
+        where.fault(np.setdiff1d(np.flatnonzero(blank), unreadable), lambda i: missing(written(cells[i])))
     if blank.any():
         return np.where(blank, BLANKS[ours], values) if ours in BLANKS else values
     return whole(values) if ours in WHOLE_COLUMNS else values
+
+
+def read_numbers(ours: str, cells: Any, where: Where) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    """Cells as decimals in our units, NaN for a blank, and which of them read as no number."""
+    import pyarrow as pa
+    from pyarrow import compute as pc
+
+    divisor = rate_divisor(where.header) if ours in RATE_COLUMNS else 1.0
+    if is_text(cells.type):
+        return parsed(ours, pc.utf8_trim_whitespace(cells.cast(pa.string())), divisor)
+    return floats(cells) / divisor, NO_CELLS
+
+
+def written(cell: Any) -> Any:
+    """A cell as its message shows it."""
+    value = cell.as_py()
+    return value.strip() if isinstance(value, str) else value
 
 
 def plain(ours: str, header: str, cells: Any) -> NDArray[Any] | None:

@@ -6,27 +6,23 @@ cells written `6.5%`. Rows are counted from 1 below the header. pyarrow is impor
 that `import engine` does not pay for it.
 """
 
-import csv
 import io
 import os
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from engine.aliases import ALIASES, column_of
 from engine.errors import TapeFileError
 from engine.layout_files import LayoutFile, Source
 from engine.layout_options import Options
 from engine.layout_tape import iter_layout, layout_for, read_layout
 from engine.layouts import LAYOUTS
 from engine.layouts.declaration import Layout
-from engine.tape import COLUMN_NAMES, Tape
+from engine.tape import Tape
 from engine.tape_cells import NEEDED, TEXT_COLUMNS, CellFault, Where, numbers, plain, refuse, texts
-from engine.tape_lines import check_quotes, count_lines, first_line
-from engine.tape_tables import NONE, Tables, from_metadata
+from engine.tape_readers import READERS, OpenTape, unreadable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,7 +133,7 @@ def layout_of(
     return None
 
 
-def stream(opened: "OpenTape", batch_size: int) -> Iterator[Tape]:
+def stream(opened: OpenTape, batch_size: int) -> Iterator[Tape]:
     """Tapes of the opened file, closed when the last is taken."""
     row = 0
     with opened:
@@ -165,149 +161,6 @@ def regroup(batches: Iterable["pa.RecordBatch"], size: int) -> Iterator["pa.Tabl
                 held, rows = [], 0
     if held:
         yield pa.Table.from_batches(held)
-
-
-class OpenTape:
-    """An opened file: its name for messages, and which of its columns is which of ours.
-
-    chosen: our column -> file column. tables: what its loans name, where the format keeps it. A reader of one format
-    overrides `read` and `batches`.
-    """
-
-    tables: Tables = NONE
-
-    def __init__(self, name: str, file: Any, headers: list[str], mapping: Mapping[str, str] | None) -> None:
-        self.name = name
-        self.file = file
-        self.chosen = choose_columns(name, headers, mapping)
-        self.wanted = list(self.chosen.values())
-
-    def read(self) -> "pa.Table":
-        raise AssertionError(f"{type(self).__name__} has no read()")
-
-    def batches(self, size: int) -> Iterator["pa.RecordBatch"]:
-        raise AssertionError(f"{type(self).__name__} has no batches()")
-
-    def __enter__(self) -> "OpenTape":
-        return self
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import pyarrow as pa
-
-        if isinstance(self.file, pa.NativeFile):
-            self.file.close()
-        if isinstance(error, pa.ArrowException | UnicodeDecodeError | OSError):
-            raise unreadable(self.name, error) from error
-
-
-class CsvTape(OpenTape):
-    """A text file with a header; the delimiter is the most frequent of , ; tab | in the header."""
-
-    def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None) -> None:
-        line = first_line(name, file)
-        self.delimiter = max(",;\t|", key=line.count)
-        super().__init__(name, file, next(csv.reader([line], delimiter=self.delimiter)), mapping)
-
-    def options(self, threads: bool = True) -> dict[str, Any]:
-        """Every wanted column is read as text: the cell is what the message of a bad one shows."""
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-
-        return {
-            "read_options": arrow_csv.ReadOptions(use_threads=threads, block_size=1 << 22),
-            "parse_options": arrow_csv.ParseOptions(delimiter=self.delimiter),
-            "convert_options": arrow_csv.ConvertOptions(
-                include_columns=self.wanted,
-                column_types=dict.fromkeys(self.wanted, pa.string()),
-                null_values=[""],
-                strings_can_be_null=True,
-            ),
-        }
-
-    def read(self) -> "pa.Table":
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-
-        try:
-            table = arrow_csv.read_csv(self.file, **self.options())
-        except pa.ArrowInvalid:
-            check_quotes(self.name, self.file, self.delimiter)
-            # Read in one thread pyarrow numbers the row it stumbles over.
-            self.file.seek(0)
-            table = arrow_csv.read_csv(self.file, **self.options(threads=False))
-        self.check_rows(table.num_rows)
-        return table
-
-    def batches(self, size: int) -> Iterator["pa.RecordBatch"]:
-        import pyarrow as pa
-        from pyarrow import csv as arrow_csv
-
-        rows = 0
-        try:
-            for batch in arrow_csv.open_csv(self.file, **self.options()):
-                rows += batch.num_rows
-                yield batch
-        except pa.ArrowInvalid:
-            check_quotes(self.name, self.file, self.delimiter)
-            self.file.seek(0)
-            for _ in arrow_csv.open_csv(self.file, **self.options(threads=False)):
-                pass
-            raise
-        self.check_rows(rows)
-
-    def check_rows(self, rows: int) -> None:
-        """Raises TapeFileError unless every line below the header is a row: pyarrow lets a quote swallow lines."""
-        lines = count_lines(self.file) - 1
-        if lines != rows:
-            check_quotes(self.name, self.file, self.delimiter)
-            raise TapeFileError(f"{self.name} has {lines} lines below its header, of which {rows} read as loans")
-
-
-class ParquetTape(OpenTape):
-    """A Parquet file; only the wanted columns are read, and the tables that a stored tape has in its metadata."""
-
-    def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None) -> None:
-        from pyarrow import parquet
-
-        seen = parquet.ParquetFile(file)
-        super().__init__(name, file, list(seen.schema_arrow.names), mapping)
-        # Texts stay as codes: written out, one that a few bytes repeat a million times would fill the memory.
-        self.parquet = parquet.ParquetFile(
-            file, metadata=seen.metadata, read_dictionary=self.wanted, page_checksum_verification=True
-        )
-        self.tables = from_metadata(name, self.parquet.metadata.metadata)
-
-    def read(self) -> "pa.Table":
-        return self.parquet.read(columns=self.wanted)
-
-    def batches(self, size: int) -> Iterator["pa.RecordBatch"]:
-        yield from self.parquet.iter_batches(batch_size=size, columns=self.wanted)
-
-
-class ArrowTape(OpenTape):
-    """An Arrow IPC file (Feather) or stream, told apart by the first bytes."""
-
-    def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None) -> None:
-        from pyarrow import ipc
-
-        self.random = file.read(6) == b"ARROW1"
-        file.seek(0)
-        self.reader = ipc.open_file(file) if self.random else ipc.open_stream(file)
-        super().__init__(name, file, list(self.reader.schema.names), mapping)
-
-    def read(self) -> "pa.Table":
-        return self.reader.read_all().select(self.wanted)
-
-    def batches(self, size: int) -> Iterator["pa.RecordBatch"]:
-        if self.random:
-            stored = (self.reader.get_batch(i) for i in range(self.reader.num_record_batches))
-        else:
-            stored = iter(self.reader)
-        for batch in stored:
-            yield batch.select(self.wanted)
-
-
-READERS = {"csv": CsvTape, "parquet": ParquetTape, "arrow": ArrowTape}
 
 
 def open_source(source: Source, format: str | None, mapping: Mapping[str, str] | None) -> OpenTape:
@@ -343,45 +196,6 @@ def format_of(name: str, endings: Mapping[str, str]) -> str:
         what = f"has the ending '{ending}'" if ending else "has no ending"
         raise TapeFileError(f"{name} {what}; expected one of {', '.join(endings)}")
     return endings[ending]
-
-
-def unreadable(name: str, error: BaseException) -> TapeFileError:
-    # pyarrow counts the header as row 1; we count from below it.
-    text = re.sub(r"Row #(\d+)", lambda found: f"row {int(found[1]) - 1}", str(error).strip().splitlines()[0])
-    return TapeFileError(f"{name} cannot be read: {text}")
-
-
-def choose_columns(name: str, headers: list[str], mapping: Mapping[str, str] | None) -> dict[str, str]:
-    """Our column -> file column: those that `mapping` names, then our own names, then aliases."""
-    mapping = mapping or {}
-    found: dict[str, dict[int, list[str]]] = {}
-    for header, ours in mapping.items():
-        if header not in headers:
-            raise TapeFileError(f"{name} has no column '{header}' that the mapping names; it has {listed(headers)}")
-        if ours not in COLUMN_NAMES:
-            raise TapeFileError(f"mapping of '{header}' is '{ours}'; expected one of {', '.join(COLUMN_NAMES)}")
-    for header in headers:
-        if header in mapping:
-            found.setdefault(mapping[header], {}).setdefault(0, []).append(header)
-        elif (match := column_of(header)) is not None:
-            found.setdefault(match[0], {}).setdefault(1 if match[1] else 2, []).append(header)
-    chosen: dict[str, str] = {}
-    for ours, ranks in found.items():
-        best = ranks[min(ranks)]
-        if len(best) > 1:
-            raise TapeFileError(f"{name} has {listed(best)} for {ours}; expected one column (a mapping can say which)")
-        chosen[ours] = best[0]
-    missing = [ours for ours in NEEDED if ours not in chosen and "type" not in chosen]
-    if missing:
-        hints = "; ".join(f"{ours} (or {', '.join(ALIASES[ours][:4])}, ...)" for ours in missing)
-        raise TapeFileError(f"{name} lacks {hints}; it has {listed(headers)}. A mapping can name the column")
-    return chosen
-
-
-def listed(headers: list[str]) -> str:
-    """The headers quoted, the first twenty of them."""
-    more = f" and {len(headers) - 20} more" if len(headers) > 20 else ""
-    return ", ".join(f"'{header}'" for header in headers[:20]) + more
 
 
 def tape_of(table: "pa.Table", opened: OpenTape, row: int) -> Tape:

@@ -24,7 +24,8 @@ from engine.assets import LOAN_TYPES
 from engine.contracts import is_empty
 from engine.tape import loan_columns
 from engine.tape_cells import NEEDED
-from engine.tape_files import ParquetTape, tape_of
+from engine.tape_files import tape_of
+from engine.tape_readers import ParquetTape
 from engine.tape_tables import tables_of, to_metadata
 
 ROW_GROUP = 131_072

@@ -133,6 +133,16 @@ def test_a_text_that_is_repeated_without_end_is_refused(client: Client, analyst:
         assert "16,000 bytes" in answer.text
 
 
+@pytest.mark.parametrize("kind", ["parquet", "stream", "file"])
+@pytest.mark.parametrize("path", ["/v1/tapes", "/v1/tapes/profile"])
+def test_a_nested_column_is_refused_by_its_name(client: Client, analyst: dict[str, str], kind: str, path: str) -> None:
+    media_type, encode = KINDS[kind]
+    body = encode(table_of(2, group=[["a"], ["b", "c"]]))
+    answer = client.post(path, content=body, headers={**analyst, "content-type": media_type})
+    assert answer.status_code == 422, answer.text
+    assert "column 'group' holds list" in answer.text
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_headings_that_are_nonsense_are_left_to_the_readers(client: Client, analyst: dict[str, str], seed: int) -> None:
     draw = np.random.default_rng(seed)
