@@ -155,9 +155,23 @@ def column(reading: Reading, batch: Batch) -> Cells:
         return read_cells(reading, pa.nulls(len(batch.rows), pa.string()))
     cells = present[0]
     for other in present[1:]:
-        blank = pc.equal(pc.utf8_trim_whitespace(pc.fill_null(cells, "")), "")
-        cells = pc.if_else(blank, other, cells)
+        cells = pc.if_else(blank(cells), other, cells)
     return read_cells(reading, cells)
+
+
+def blank(cells: Any) -> Any:
+    """Which cells of text hold nothing."""
+    from pyarrow import compute as pc
+
+    return pc.equal(pc.utf8_trim_whitespace(pc.fill_null(cells, "")), "")
+
+
+def is_blank(reading: Reading, batch: Batch) -> NDArray[np.bool_]:
+    """For which loans the first column of a reading holds nothing, so that another counts."""
+    cells = batch.columns.get(reading.theirs[0])
+    if cells is None:
+        return np.ones(len(batch.rows), dtype=bool)
+    return np.asarray(blank(cells).to_numpy(zero_copy_only=False), dtype=bool)
 
 
 class Origination:
@@ -201,6 +215,8 @@ def converted(
             values[reading.ours] = cells.values
             kind = "unknown_code" if reading.kind == "code" else "unreadable"
             faults.add(kind, source_of(reading, batch), cells.expected, cells.bad)
+            if reading.ours == "annual_rate":
+                values["first_rate"] = is_blank(reading, batch)
     report = ReadReport(file=file.name, layout=layout.name, period=None if np.isnat(period) else str(period),
                         rows=len(whole.rows), loans=0, other_periods=len(whole.rows) - n)  # fmt: skip
     if not n:
@@ -252,6 +268,9 @@ def notices(values: Values, chosen: NDArray[np.bool_], options: Options) -> dict
         floating |= values["rate_type"] == "floating"
     if "index" in values:
         floating |= present(values["index"])
+    first = floating & chosen & values["first_rate"]
+    if first.any():
+        out["floating-rate loans state no current rate and have their first"] = int(first.sum())
     if options.floating and "index" in values:
         floating &= ~present(values["index"])
     if (floating & chosen).any():
@@ -325,7 +344,7 @@ def extras(layout: Layout, values: Values, batch: Batch, chosen: NDArray[np.bool
     out: dict[str, Any] = {}
     for name, array in values.items():
         ours = name in COLUMN_NAMES and name not in apart(options) and name != "status"
-        if not ours and name not in ("unsupported", "net_rate"):
+        if not ours and name not in ("unsupported", "net_rate", "first_rate"):
             part = array[chosen]
             if name in ("status", "days_past_due") or has_value(part):
                 out[name] = part

@@ -55,6 +55,7 @@ class Settlement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     def reckoned(self, periods: int, spare: bool) -> Floats:
         """Years from settlement to each of the payments. spare: whether more may be stated."""
+        self.check_alone()
         if self.times is not None:
             return fitting("times", floats("settlement.times", self.times), periods, spare)
         self.check_dates()
@@ -68,6 +69,22 @@ class Settlement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return payment_times(
             periods, *given, stated_delay_days=self.stated_delay_days, payments_per_year=self.payments_per_year
         )
+
+    def check_alone(self) -> None:
+        """Raises InvalidInput for what would do nothing, since another member says when payments are."""
+        delays: tuple[str, ...] = ("stated_delay_days", "delay_days", "settlement_days")
+        first, idle = "stated_delay_days", delays[1:2]
+        if self.times is not None:
+            first, idle = "times", delays + DATED
+        elif self.date is not None:
+            first, idle = "date", delays
+        stated = [] if getattr(self, first) is None else [n for n in idle if getattr(self, n) != DEFAULTS[n]]
+        message = f"is stated beside {first}, which says when payments are; expected one of them"
+        found = [Problem(f"settlement.{name}", message) for name in stated]
+        if self.times is None and self.date is None and self.day_count != DEFAULTS["day_count"]:
+            found.append(Problem("settlement.day_count", "is stated without dates; nothing is counted by it"))
+        if found:
+            raise InvalidInput(found)
 
     def check_dates(self) -> None:
         """Raises InvalidInput for dates and what moves them that do not fit together."""
@@ -109,6 +126,13 @@ class Settlement(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
             )  # fmt: skip
         except InvalidInput as error:
             raise InvalidInput([Problem(f"settlement.{each.path}", each.message) for each in error.problems]) from error
+
+
+# What is about dates, and what each member is where it is not stated.
+DATED: tuple[str, ...] = (
+    "date", "payment_dates", "first_payment_date", "end_of_month", "business_day", "calendar", "holidays", "day_count",
+)  # fmt: skip
+DEFAULTS = msgspec.structs.asdict(Settlement())
 
 
 def fitting(name: str, years: Floats, periods: int, spare: bool) -> Floats:

@@ -24,6 +24,7 @@ from engine.analytics.roots import (
     plain,
 )
 from engine.dates import one_of
+from engine.errors import InvalidInput, Problem
 
 Compounding = Literal["bond_equivalent", "mortgage", "quarterly", "annual", "continuous", "simple"]
 COMPOUNDINGS: tuple[str, ...] = get_args(Compounding)
@@ -62,7 +63,9 @@ def convert_yield(
     if "simple" not in (compounding, to):
         check_growth(given, compounding, np.zeros(1))
         return plain(from_continuous(to_continuous(given, compounding), to))
-    span = floats("years", np.nan if years is None else years)
+    if years is None:
+        raise InvalidInput([Problem("years", "is missing; a simple yield depends on the time of the flow")])
+    span = floats("years", years)
     check_growth(given, compounding, np.atleast_1d(span))
     if compounding == to:
         return plain(given)

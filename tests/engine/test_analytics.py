@@ -2,6 +2,7 @@
 
 import datetime
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -91,6 +92,29 @@ def test_xirr_of_one_year_is_the_plain_return() -> None:
     dates = [datetime.date(2023, 1, 1), datetime.date(2024, 1, 1)]
     assert analytics.xirr([-100, 110], dates) == pytest.approx(0.1, abs=1e-14)
     assert analytics.xnpv(0.1, [-100, 110], dates) == pytest.approx(0, abs=1e-13)
+
+
+def test_dates_may_be_numpy_s() -> None:
+    dates = np.array(["2023-01-01", "2024-01-01"], dtype="datetime64[D]")
+    assert analytics.xirr([-100, 110], dates) == pytest.approx(0.1, abs=1e-14)
+    with pytest.raises(engine.InvalidInput, match=r"dates is .*; expected datetime\.date"):
+        analytics.xirr([-100, 110], ["2023-01-01", "2024-01-01"])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("rate", [-1.0, -1.5, [0.1, -2.0]])
+def test_rates_that_leave_nothing_to_discount_by_are_refused(rate: Any) -> None:
+    with pytest.raises(engine.InvalidInput, match=r"rate is -.*; expected a decimal above -1"):
+        analytics.npv(rate, [0.0, 100.0])
+    with pytest.raises(engine.InvalidInput, match="expected a decimal above -1"):
+        analytics.xnpv(-1.0, [0.0, 1.0], [datetime.date(2023, 1, 1), datetime.date(2024, 1, 1)])
+
+
+def test_no_flows_and_no_time_are_told() -> None:
+    for measure in (analytics.irr, lambda flows: analytics.npv(0.1, flows)):
+        with pytest.raises(engine.InvalidInput, match=r"cashflows has shape \(0,\); expected one flow a period"):
+            measure([])
+    with pytest.raises(engine.InvalidInput, match="years is missing; a simple yield depends on the time"):
+        analytics.convert_yield(0.05, "simple", "annual")
 
 
 def test_xirr_without_a_root_is_an_error() -> None:

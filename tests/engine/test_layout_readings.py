@@ -85,6 +85,15 @@ def test_interest_only_months_count_from_the_first_payment() -> None:
     assert read.arrays().interest_only[0] == 95
 
 
+@pytest.mark.parametrize("floating", [False, True])
+def test_a_floating_loan_without_its_current_rate_is_told(floating: bool) -> None:
+    arm = {"PRODUCT": "ARM", "ARM_INDEX": "SOFR", "CURR_RATE": "", "ORIG_RATE": "2.000"}
+    read = tape(fannie({"CURR_RATE": ""}, arm), floating=floating)
+    assert report_of(read).notices["floating-rate loans state no current rate and have their first"] == 1
+    assert columns_of(read).annual_rate[1] == 0.02
+    assert "first_rate" not in read.extra
+
+
 def test_terms_of_a_floating_rate_are_kept_and_told() -> None:
     arm = {
         "PRODUCT": "ARM", "ARM_INDEX": "SOFR", "MARGIN": "2.750", "INTEREST_RATE_CHANGE_DATE": "062025",

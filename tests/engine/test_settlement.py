@@ -106,3 +106,20 @@ def test_what_does_not_fit_together_is_refused(given: dict[str, Any], path: str)
     with pytest.raises(engine.InvalidInput) as caught:
         Settlement(**given).years(1)
     assert [problem.path for problem in caught.value.problems] == [path]
+
+
+@pytest.mark.parametrize(
+    ("given", "path"),
+    [
+        ({"delay_days": 24.0, "stated_delay_days": 55.0}, "delay_days"),
+        ({"times": [1.0], "delay_days": 24.0}, "delay_days"),
+        ({"times": [1.0], "settlement_days": 24.0}, "settlement_days"),
+        ({"times": [1.0], "date": START, "first_payment_date": START}, "date"),
+        ({"date": START, "first_payment_date": START, "delay_days": 24.0}, "delay_days"),
+        ({"day_count": "ACT/360"}, "day_count"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(given: dict[str, Any], path: str) -> None:
+    with pytest.raises(engine.InvalidInput) as caught:
+        Settlement(**given).years(1)
+    assert caught.value.problems[0].path == f"settlement.{path}"
