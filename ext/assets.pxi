@@ -30,11 +30,11 @@ cdef void emit_assets(const Rules *rules, Contract c, Behaviour b, long months, 
         if row[LOSS] != NULL:
             row[LOSS][t - 1] += short * b.kept[t]
         if row[SCHEDULED_PRINCIPAL] != NULL:
-            row[SCHEDULED_PRINCIPAL][t - 1] += (drawn - short) * b.kept[t]
-            if row[SCHEDULED_PRINCIPAL][t - 1] < 0 and c.balance[t] <= c.balance[t - 1]:
-                row[SCHEDULED_PRINCIPAL][t - 1] = 0  # the rounding of what is all shortfall
+            row[SCHEDULED_PRINCIPAL][t - 1] = unless_rounding(
+                row[SCHEDULED_PRINCIPAL][t - 1] + (drawn - short) * b.kept[t], c.balance[t - 1] * b.kept[t])
         if row[EXPECTED_PRINCIPAL] != NULL:
-            row[EXPECTED_PRINCIPAL][t - 1] += drawn * b.alive[t - 1]
+            row[EXPECTED_PRINCIPAL][t - 1] = unless_rounding(
+                row[EXPECTED_PRINCIPAL][t - 1] + drawn * b.alive[t - 1], c.balance[t - 1] * b.alive[t - 1])
 
 
 cdef void emit_defaulted(const Rules *rules, Contract c, long months, double **row) noexcept nogil:

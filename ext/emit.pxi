@@ -6,6 +6,11 @@ cdef inline double repaid(double before, double after) noexcept nogil:
     return paid if paid > rounding or paid < -rounding else 0
 
 
+cdef inline double unless_rounding(double paid, double before) noexcept nogil:
+    """Principal made of several sums over many loans; less than nought only where interest is added to the balance."""
+    return paid if paid >= 0 or paid < -1e-12 * before else 0
+
+
 cdef struct Losses
 
 

@@ -12,7 +12,7 @@ def project_loan(loan: Loan, assumed: Assumptions, conventions: Conventions, per
     stops = conventions.final_defaults == "stop_before_maturity" and assumed.lag > 0
     assert not stops
     opening = conventions.prepayment_base == "opening_net_of_defaults"
-    owed, borrowers, payment = loan.balance, 1.0, loan.payment
+    owed, borrowers, payment, stated = loan.balance, 1.0, loan.payment, loan.payment
     out: dict[str, list[float]] = {name: [] for name in NAMES}
     for t in range(1, periods + 1):
         mdr, smm, share = (
@@ -23,7 +23,7 @@ def project_loan(loan: Loan, assumed: Assumptions, conventions: Conventions, per
         left = max(spread - max(t - 1 - free, 0), 1)
         recasts = conventions.after_curtailment == "recast" and loan.payment is None
         if payment is None or recasts or t == free + 1:
-            payment = level(owed, rate, left, loan.amortization) if loan.payment is None else loan.payment
+            payment = level(owed, rate, left, loan.amortization) if stated is None else stated
         due = owed * rate
         if t <= free or loan.amortization == "bullet":
             after = owed
@@ -47,6 +47,8 @@ def project_loan(loan: Loan, assumed: Assumptions, conventions: Conventions, per
         for name in NAMES:
             out[name].append(row[name])
         owed, borrowers = after - down, staying
+        if conventions.after_curtailment == "recast" and stated is not None:
+            payment = stated = stated * (1 - share)
     return out
 
 

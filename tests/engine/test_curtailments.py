@@ -99,10 +99,12 @@ curtailing = st.one_of(
 
 @st.composite
 def loans(draw: st.DrawFn) -> engine.Loan:
-    term = draw(st.integers(1, 48))
+    term, balance = draw(st.integers(1, 48)), draw(st.floats(1, 1e6))
+    kind: Any = draw(st.sampled_from(["level_pay", "linear", "bullet"]))
+    share = draw(st.none() | st.sampled_from([0.001, 0.005, 0.03])) if kind == "level_pay" else None
     return engine.Loan(
-        balance=draw(st.floats(1, 1e6)), annual_rate=draw(st.sampled_from([0.0, 0.03, 0.12])), remaining_term=term,
-        amortization=draw(st.sampled_from(["level_pay", "linear", "bullet"])), age=draw(st.integers(0, 40)),
+        balance=balance, annual_rate=draw(st.sampled_from([0.0, 0.03, 0.12])), remaining_term=term, amortization=kind,
+        payment=None if share is None else share * balance, age=draw(st.integers(0, 40)),
         interest_only_term=draw(st.integers(0, term - 1)),
     )  # fmt: skip
 
@@ -126,9 +128,73 @@ def test_pool_equals_the_reference(
     for name in reference_curtailments.NAMES:
         expected = np.sum([one[name] for one in each], axis=0)
         np.testing.assert_allclose(flows[name], expected, rtol=1e-9, atol=1e-10 * flows.opening_balance, err_msg=name)
-        assert np.all(flows[name] >= 0), name
+        grows = any(loan.payment is not None for loan in tape) and name in ("scheduled_principal", "principal")
+        assert grows or np.all(flows[name] >= 0), name
     lost = flows.principal.sum() + flows.loss.sum() + flows.balance[-1]
     assert lost == pytest.approx(flows.opening_balance, rel=1e-11)
+
+
+def test_what_a_kept_payment_leaves_unpaid_is_negative_principal_by_hand() -> None:
+    # 1% of 100 is 1.00, of which 0.50 is paid: 100.50 are left, a tenth of it is paid down, 90.45 remain. Then 0.9045
+    # is due and 0.50 paid: 90.8545 less 9.08545 is 81.76905, all of which the third payment takes with its interest.
+    loan = engine.Loan(balance=100.0, annual_rate=0.12, remaining_term=3, payment=0.5)
+    flows = flows_of(loan, engine.Assumptions(curtailment=engine.Smm(rate=0.1)), conventions=LEVEL)
+    expected = {
+        "interest": [1, 0.9045, 0.8176905],
+        "scheduled_principal": [-0.5, -0.4045, 81.76905],
+        "curtailment": [10.05, 9.08545, 0],
+        "prepayment": [10.05, 9.08545, 0],
+        "principal": [9.55, 8.68095, 81.76905],
+        "cashflow": [10.55, 9.58545, 82.5867405],
+        "balance": [90.45, 81.76905, 0],
+    }
+    for name, values in expected.items():
+        np.testing.assert_allclose(flows[name], values, rtol=1e-13, atol=1e-13, err_msg=name)
+
+
+ARM: dict[str, Any] = {"index": "ref", "margin": 0.02, "first_reset": 3, "reset_frequency": 3}
+HOLIDAY: dict[str, Any] = {"holiday_start": 5, "holiday_months": 6, "holiday_interest": "capitalized"}
+OPTION: dict[str, Any] = {"recast_frequency": 12, "payment_cap": 0.075, "payment": 300.0}
+# Contracts whose balance grows for a while, each of 100,000 at 12% over thirty years.
+GROWING: dict[str, dict[str, Any]] = {
+    "stated": {"payment": 500.0},
+    "stated above the interest": {"payment": 1_200.0},
+    "graduated": {"graduation_rate": 0.075, "graduation_years": 5},
+    "holiday": HOLIDAY,
+    "floating holiday": HOLIDAY | ARM,
+    "option": ARM | OPTION,
+    "option with a limit": ARM | OPTION | {"neg_am_limit": 1.05, "original_balance": 100_000.0},
+    "option with a full recast": ARM | OPTION | {"full_recast_frequency": 60},
+    "stepped": {"rate_schedule": "up", "payment": 700.0, "recast_frequency": 24},
+    "long first period": {"paid_to_date": "2024-11-30", "next_payment_date": "2025-02-28", "day_count": "ACT/360"},
+}
+
+
+@pytest.mark.parametrize("name", GROWING)
+def test_kept_payments_conserve_what_was_lent(name: str) -> None:
+    # Month by month what is paid, prepaid and defaulted is what the balance falls by, growth and all; principal and
+    # losses come to what was lent; and cash is the sum of its parts.
+    terms = {"type": "loan", "balance": 100_000.0, "annual_rate": 0.12, "remaining_term": 360, "age": 0} | GROWING[name]
+    steps = [{"month": 6, "annual_rate": 0.14}, {"month": 30, "annual_rate": 0.1}]
+    asked = {
+        "tape": {"loans": [terms, terms | {"balance": 50_000.0}], "rate_schedules": {"up": {"steps": steps}}},
+        "assumptions": {
+            "curtailment": {"type": "smm", "rate": 0.01}, "prepayment": {"type": "smm", "rate": 0.02},
+            "default": {"type": "mdr", "rate": 0.01}, "severity": 0.4, "recovery_lag": 3,
+            "rates": {"ref": {"type": "path", "rates": [0.08, 0.09, 0.1, 0.11, 0.12] * 4}},
+        },
+        "conventions": {"after_curtailment": "level"}, "fields": list(ALL), "cutoff_date": "2025-01-31",
+    }  # fmt: skip
+    flows = engine.project(msgspec.convert(asked, engine.ProjectionRequest))
+    near = 1e-12 * flows.opening_balance
+    fell = -np.diff(flows.balance, prepend=flows.opening_balance)
+    paid = flows.scheduled_principal + flows.prepayment + flows.default
+    np.testing.assert_allclose(paid, fell, rtol=0, atol=near)
+    assert flows.principal.sum() + flows.loss.sum() == pytest.approx(flows.opening_balance, rel=1e-12)
+    parts = flows.interest + flows.principal - flows.servicing_fee
+    np.testing.assert_allclose(flows.cashflow, parts, rtol=0, atol=near)
+    assert (flows.scheduled_principal.min() < -1) == (name != "stated above the interest")
+    assert flows.curtailment[:12].min() > 1
 
 
 def mixed(count: int) -> engine.Tape:
