@@ -1,7 +1,8 @@
 """How large an uploaded Parquet or Arrow file becomes, told by its headings before any of it is unpacked.
 
 A few kilobytes can hold a billion loans, or a buffer of gigabytes: both are refused here, since the readers would set
-the memory aside first. What cannot be read here the readers say for themselves.
+the memory aside first. What is counted is what they set aside by: the headers of Parquet's pages, not its footer, and
+the sizes before Arrow's packed buffers. What cannot be opened the readers refuse for themselves.
 """
 
 import struct
@@ -9,84 +10,187 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import pyarrow as pa
-from pyarrow import parquet
+from pyarrow import ipc, parquet
 
-from api.errors import Refusal
+from api.errors import Fault, Refusal
+from api.parquet_pages import footer_bytes, pages_of
 from api.settings import Settings
+from engine.errors import TapeFileError
+from engine.tape_files import open_source
 
-# Of a column of a row group, or of a record batch, once it is unpacked.
-MAX_PART_BYTES = 1024 * 1024 * 1024
+# Of our columns of a row group, or of a record batch with the dictionaries before it, once unpacked.
+MAX_PART_BYTES = 256 * 1024 * 1024
+# Bytes of a file that is read whole once unpacked, by bytes of the largest body.
+UNPACKED = 16
+# Bytes of a number, or of a text's place, in a tape.
+CELL = 8
+# Loans that are read at once; see tape_parquet.ROW_GROUP.
+READ_AT_ONCE = 131_072
+MAX_HEADING = 64 * 1024 * 1024
+MAX_PAGES, MAX_MESSAGES, MAX_BUFFERS = 250_000, 100_000, 2_000_000
+DELTA_BYTE_ARRAY = 7
 MAGIC = b"ARROW1"
 CONTINUES = 0xFFFFFFFF
 DICTIONARY_BATCH, RECORD_BATCH = 2, 3
-MAX_MESSAGES = 100_000
 
 
-def check_unpacked(file: BinaryIO, format: str, settings: Settings) -> None:
-    """Raises Refusal (413) for a file with too many loans, or with parts that are too large to be unpacked."""
+def check_unpacked(file: BinaryIO, format: str, settings: Settings, *, whole: bool = False) -> None:
+    """Raises Refusal (413) for a file with too many loans, or with parts that are too large to be unpacked.
+
+    whole: the file is read into memory as a whole, not in parts.
+    """
     try:
         if format == "parquet":
-            check_parquet(file, settings)
+            check_parquet(file, Bounds(settings, whole))
         elif format == "arrow":
-            check_arrow(file, settings)
-    except (pa.ArrowException, OSError, struct.error, ValueError, IndexError, OverflowError):
+            check_arrow(file, Bounds(settings, whole))
+    except (pa.ArrowException, OSError, TapeFileError):
         pass  # whatever it is, the reader refuses it
+    except (struct.error, ValueError, LookupError, OverflowError) as error:
+        # What is not understood here is not given to the reader, who might.
+        message = "cannot be read: its headings are damaged"
+        raise Refusal(422, f"The file {message}.", [Fault("body", message)]) from error
     finally:
         file.seek(0)
 
 
-def too_many(loans: int, settings: Settings) -> Refusal:
-    text = f"The tape has {loans:,} loans; at most {settings.max_tape_loans:,} are stored (MAX_TAPE_LOANS)."
-    return Refusal(413, text)
+class Bounds:
+    """Counts the loans of a file and the bytes that its parts unpack to; refuses what is too much."""
+
+    def __init__(self, settings: Settings, whole: bool) -> None:
+        self.whole = whole
+        self.most = settings.max_result_cells if whole else settings.max_tape_loans
+        self.limit = "MAX_RESULT_CELLS" if whole else "MAX_TAPE_LOANS"
+        self.most_bytes = UNPACKED * settings.max_body_bytes
+        self.loans = self.bytes = 0
+
+    def rows(self, rows: int) -> None:
+        """Adds loans. Raises Refusal (413)."""
+        self.loans += max(rows, 0)
+        if self.loans > self.most:
+            done = "read whole" if self.whole else "stored"
+            text = f"The tape has {self.loans:,} loans; at most {self.most:,} are {done} ({self.limit})."
+            raise Refusal(413, text)
+
+    def part(self, what: str, size: int, added: int) -> None:
+        """A part of so many bytes, of which some come with it. Raises Refusal (413)."""
+        if size > MAX_PART_BYTES:
+            raise too_large(what, size, MAX_PART_BYTES)
+        self.bytes += added
+        if self.whole and self.bytes > self.most_bytes:
+            raise too_large("The file", self.bytes, self.most_bytes)
 
 
-def too_large(what: str, size: int) -> Refusal:
-    return Refusal(413, f"{what} unpacks to {size:,} bytes; at most {MAX_PART_BYTES:,} are read. Write smaller ones.")
+def too_large(what: str, size: int, most: int) -> Refusal:
+    return Refusal(413, f"{what} unpacks to {size:,} bytes; at most {most:,} are read. Write smaller ones.")
 
 
-def check_parquet(file: BinaryIO, settings: Settings) -> None:
+def too_many(what: str, most: int) -> Refusal:
+    return Refusal(413, f"The file has more than the {most:,} {what} that are read. Write larger ones.")
+
+
+def check_parquet(file: BinaryIO, bounds: Bounds) -> None:
+    """Counts the pages of our columns; the others are not read."""
+    if (size := footer_bytes(file)) > MAX_HEADING:
+        raise too_large("The footer", size, MAX_HEADING)
     about = parquet.ParquetFile(file).metadata
-    if about.num_rows > settings.max_tape_loans:
-        raise too_many(about.num_rows, settings)
+    bounds.rows(about.num_rows)
+    bounds.loans = 0
+    wanted = set(open_source(file, "parquet", None).wanted)
+    leaves = [about.schema.column(j) for j in range(about.num_columns)]
+    ours = {j: max(CELL, leaf.length) for j, leaf in enumerate(leaves) if leaf.path in wanted}
+    left = MAX_PAGES
     for i in range(about.num_row_groups):
         group = about.row_group(i)
-        for j in range(group.num_columns):
-            column = group.column(j)
-            if column.total_uncompressed_size > MAX_PART_BYTES:
-                raise too_large(f"Row group {i} of column {column.path_in_schema!r}", column.total_uncompressed_size)
+        rows, size = group.num_rows, 0
+        for j in ours:
+            unpacked, values, pages = column_bytes(file, group.column(j), left)
+            size, rows, left = size + unpacked, max(rows, values), left - pages
+        bounds.rows(rows)
+        width = sum(ours.values())
+        bounds.part(f"Row group {i}", size + min(rows, READ_AT_ONCE) * width, size + rows * width)
 
 
-def check_arrow(file: BinaryIO, settings: Settings) -> None:
-    loans = 0
+def column_bytes(file: BinaryIO, column: Any, left: int) -> tuple[int, int, int]:
+    """Bytes, values and pages of a column of a row group; an empty one counts as a page."""
+    size = values = 0
+    pages = 1
+    for page in pages_of(file, column):
+        if page.encoding == DELTA_BYTE_ARRAY:
+            message = f"column {column.path_in_schema!r} is DELTA_BYTE_ARRAY, which may repeat its texts without end"
+            raise Refusal(422, f"The {message}. Write it plain or with a dictionary.", [Fault("body", message)])
+        size, values, pages = size + page.size, values + page.values, pages + 1
+        if pages > left:
+            raise too_many("pages", MAX_PAGES)
+    return max(size, column.total_compressed_size), values, pages
+
+
+def check_arrow(file: BinaryIO, bounds: Bounds) -> None:
+    """Counts every dictionary, which readers unpack whether or not its column is asked for, and our columns."""
+    wanted = set(open_source(file, "arrow", None).wanted)
+    file.seek(0)
+    random = file.read(6) == MAGIC
+    file.seek(0)
+    ours = buffers_of((ipc.open_file if random else ipc.open_stream)(file).schema, wanted)
+    dictionaries: dict[int, int] = {}
+    buffers = 0
     for number, (heading, body) in enumerate(messages(file)):
         if number > MAX_MESSAGES:
-            raise Refusal(413, f"The Arrow file has more than the {MAX_MESSAGES:,} messages that are read.")
+            raise too_many("messages", MAX_MESSAGES)
         message = Table.root(heading)
-        kind, batch = message.number(1, "<B"), message.table(2)
+        kind, batch, packed = message.number(1, "<B"), message.table(2), max(0, message.number(3, "<q"))
         if batch is None or kind not in (DICTIONARY_BATCH, RECORD_BATCH):
+            bounds.part(f"Message {number}", packed, 0)
             continue
+        id, delta = batch.number(0, "<q"), batch.number(2, "<B")
         if kind == DICTIONARY_BATCH:
             batch = batch.table(1)
             if batch is None:
                 continue
-        rows = batch.number(0, "<q")
-        loans += rows if kind == RECORD_BATCH else 0
-        if max(rows, loans) > settings.max_tape_loans:
-            raise too_many(max(rows, loans), settings)
-        size = max(message.number(3, "<q"), unpacked_bytes(file, body, batch))
-        if size > MAX_PART_BYTES:
-            raise too_large(f"Message {number} of the Arrow file", size)
+        elif kind == RECORD_BATCH:
+            bounds.rows(batch.number(0, "<q"))
+        buffers += batch.count(2)
+        if buffers > MAX_BUFFERS:
+            raise too_many("buffers", MAX_BUFFERS)
+        size = packed + unpacked_bytes(file, body, batch, ours if kind == RECORD_BATCH else None)
+        if kind == DICTIONARY_BATCH:
+            dictionaries[id] = size + (dictionaries.get(id, 0) if delta else 0)
+            bounds.part("What its dictionaries hold", sum(dictionaries.values()), size)
+        else:
+            cells = max(0, batch.number(0, "<q")) * CELL * len(wanted)
+            bounds.part(f"Message {number} of the Arrow file", size + sum(dictionaries.values()), size + cells)
 
 
-def unpacked_bytes(file: BinaryIO, body: int, batch: "Table") -> int:
-    """Bytes of a batch's buffers. A packed one tells its size in the eight bytes before it, -1 where it is not."""
-    packed, size = batch.table(3) is not None, 0
-    for offset, length in batch.structs(2, "<qq"):
-        told = -1
-        if packed and length >= 8:
+def buffers_of(schema: pa.Schema, wanted: set[str]) -> set[int] | None:
+    """Which buffers of a batch are those of our columns; none where a type leaves it open, so that all count."""
+    found: set[int] = set()
+    place = 0
+    for field in schema:
+        kind = field.type.index_type if pa.types.is_dictionary(field.type) else field.type
+        text = pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_binary(kind)
+        text = text or pa.types.is_large_binary(kind)
+        if not (text or pa.types.is_primitive(kind)):
+            return None
+        count = 3 if text else 2
+        if field.name in wanted:
+            found.update(range(place, place + count))
+        place += count
+    return found
+
+
+def unpacked_bytes(file: BinaryIO, body: int, batch: "Table", ours: set[int] | None) -> int:
+    """Bytes that a batch's packed buffers unpack to. Each tells it in the eight bytes before it, -1 where it is plain.
+
+    ours: which of the buffers count, None for all.
+    """
+    if batch.table(3) is None:
+        return 0
+    size = 0
+    for number, (offset, length) in enumerate(batch.structs(2, "<qq")):
+        if length >= 8 and (ours is None or number in ours):
             file.seek(body + offset)
             (told,) = struct.unpack("<q", file.read(8))
-        size += length if told < 0 else told
+            size += max(told, 0)
     return size
 
 
@@ -112,8 +216,10 @@ def message_at(file: BinaryIO, place: int) -> tuple[bytes, int] | None:
     (length,) = struct.unpack("<I", first)
     if length == CONTINUES:
         (length,) = struct.unpack("<I", file.read(4))
-    if length == 0 or length > MAX_PART_BYTES:
+    if length == 0:
         return None
+    if length > MAX_HEADING:
+        raise too_large("A heading", length, MAX_HEADING)
     return file.read(length), file.tell()
 
 
@@ -158,6 +264,14 @@ class Table:
     def table(self, field: int) -> "Table | None":
         place = self.at(field)
         return None if place is None else Table(self.data, place + struct.unpack_from("<I", self.data, place)[0])
+
+    def count(self, field: int) -> int:
+        """How many entries a list has."""
+        place = self.at(field)
+        if place is None:
+            return 0
+        start = place + struct.unpack_from("<I", self.data, place)[0]
+        return int(struct.unpack_from("<I", self.data, start)[0])
 
     def structs(self, field: int, form: str) -> Iterator[tuple[Any, ...]]:
         """The entries of a list of structs."""

@@ -10,18 +10,14 @@ from litestar import Request, Response, post
 
 import engine
 from api import encode
-from api.errors import Fault, Refusal
+from api.errors import Refusal
 from api.named_tapes import loaded
 from api.pictures import profile_picture
 from api.rest.resources import owner_of, storage_of
-from api.rest.tape_bodies import FORMATS, PARQUET, Body, file_tape, media_type_of, named_tape, options_of
+from api.rest.tape_bodies import FORMATS, Body, file_tape, media_type_of, named_tape, options_of
 from api.roles import requires
 from api.settings import Settings
 from api.unpacked import check_unpacked
-
-# Bytes of a column file once it is unpacked, by bytes of the largest body.
-UNPACKED = 16
-
 
 ANSWERS: dict[str, Callable[[engine.Profile], bytes]] = {
     encode.JSON: msgspec.json.encode,
@@ -34,25 +30,8 @@ def tape_in(body: bytes, media_type: str, options: dict[str, Any], settings: Set
     """The tape in a body: a file of the media type, or a JSON object with `tape`. Raises Refusal, TapeFileError."""
     if media_type == encode.JSON:
         return named_tape(body)
-    if media_type == PARQUET:
-        check_parquet(body, settings)
-    check_unpacked(io.BytesIO(body), FORMATS[media_type] or "", settings)
+    check_unpacked(io.BytesIO(body), FORMATS[media_type] or "", settings, whole=True)
     return file_tape(Body(body), media_type, options)
-
-
-def check_parquet(body: bytes, settings: Settings) -> None:
-    """Raises Refusal for a Parquet file that says it holds too much to be unpacked."""
-    import pyarrow as pa
-    from pyarrow import parquet
-
-    try:
-        about = parquet.ParquetFile(io.BytesIO(body)).metadata
-    except (pa.ArrowException, OSError) as error:
-        message = f"cannot be read: {str(error).splitlines()[0]}"
-        raise Refusal(422, f"The body {message}", [Fault("body", message)]) from error
-    size = sum(about.row_group(i).total_byte_size for i in range(about.num_row_groups))
-    if size > UNPACKED * settings.max_body_bytes or about.num_rows > settings.max_result_cells:
-        raise Refusal(413, f"The file holds {about.num_rows:,} rows in {size:,} bytes unpacked; that is too many.")
 
 
 def answered(tape: engine.Tape, accepted: str) -> bytes:

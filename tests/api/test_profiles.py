@@ -111,7 +111,7 @@ def test_a_parquet_file_that_unpacks_to_too_much_is_refused(client: Client, bear
     rows = pa.table({"balance": pa.DictionaryArray.from_arrays(pa.nulls(n, pa.int8()), pa.array([1.0]))})
     answer = post(client, bearer, parquet_of(rows), "application/vnd.apache.parquet")
     assert answer.status_code == 413
-    assert "30,000,000 rows" in answer.text
+    assert "30,000,000 loans" in answer.text
 
 
 def test_each_fault_of_a_file_is_listed(client: Client, bearer: dict[str, str]) -> None:

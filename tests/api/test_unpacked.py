@@ -2,6 +2,8 @@
 
 import io
 import json
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,9 +17,11 @@ from litestar import Litestar
 from litestar.testing import TestClient
 from pyarrow import ipc, parquet
 
+import engine
 from api import unpacked
 from api.app import create_app
 from api.errors import Refusal
+from api.parquet_pages import pages_of
 from api.settings import Settings
 from tests.api.test_stored import CSV, bearer_of, finished
 
@@ -116,11 +120,174 @@ def test_a_part_that_unpacks_to_too_much_is_refused(
     numbers = np.random.default_rng(1).uniform(size=100_000)
     table = table_of(100_000, payment=numbers)
     format = "parquet" if kind == "parquet" else "arrow"
-    monkeypatch.setattr(unpacked, "MAX_PART_BYTES", 4_000_000)
+    monkeypatch.setattr(unpacked, "MAX_PART_BYTES", 8_000_000)
     unpacked.check_unpacked(io.BytesIO(KINDS[kind][1](table)), format, settings)
     monkeypatch.setattr(unpacked, "MAX_PART_BYTES", 700_000)
     with pytest.raises(Refusal, match="unpacks to"):
         unpacked.check_unpacked(io.BytesIO(KINDS[kind][1](table)), format, settings)
+
+
+def texts_of(count: int, size: int, coded: bool = False, name: str = "x{}") -> dict[str, Any]:
+    """Columns of one text each, which a few bytes of a packed file tell."""
+    text = pa.array(["x" * size])
+    cells = pa.DictionaryArray.from_arrays(pa.array([0], pa.int32()), text) if coded else text
+    return {name.format(i): cells for i in range(count)}
+
+
+def checked(body: bytes, format: str, settings: Settings, whole: bool = False) -> None:
+    unpacked.check_unpacked(io.BytesIO(body), format, settings, whole=whole)
+
+
+@pytest.mark.parametrize("kind", ["stream", "file"])
+def test_dictionaries_are_added_up_whether_or_not_they_are_ours(
+    settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """pyarrow unpacks the dictionaries of columns that are not asked for too."""
+    monkeypatch.setattr(unpacked, "MAX_PART_BYTES", 4_000_000)
+    encode = KINDS[kind][1]
+    checked(encode(table_of(1, **texts_of(3, 1_000_000, coded=True))), "arrow", settings)
+    with pytest.raises(Refusal, match="What its dictionaries hold unpacks to"):
+        checked(encode(table_of(1, **texts_of(8, 1_000_000, coded=True))), "arrow", settings)
+
+
+OURS = ("loan_id", "group", "status", "type", "index", "calendar", "schedule", "penalty")
+
+
+@pytest.mark.parametrize("kind", ["parquet", "stream", "file"])
+def test_our_columns_are_added_up_and_others_are_not(
+    settings: Settings, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unpacked, "MAX_PART_BYTES", 4_000_000)
+    encode, format = KINDS[kind][1], "parquet" if kind == "parquet" else "arrow"
+    checked(encode(table_of(1, **texts_of(8, 1_000_000))), format, settings)
+    body = encode(table_of(1, **dict.fromkeys(OURS, pa.array(["x" * 1_000_000]))))
+    assert len(body) < 40_000
+    with pytest.raises(Refusal, match="unpacks to 8,"):
+        checked(body, format, settings)
+
+
+def test_columns_that_are_not_ours_are_not_unpacked() -> None:
+    """Eight columns of 20 MB beside a tape of one loan."""
+    for kind, format in (("parquet", "parquet"), ("stream", "arrow"), ("file", "arrow")):
+        body = KINDS[kind][1](table_of(1, **texts_of(8, 20_000_000)))
+        before = pa.total_allocated_bytes()
+        (tape,) = engine.iter_tape(io.BytesIO(body), format=format)
+        assert len(tape) == 1
+        code = (
+            "import io, sys, engine, pyarrow as pa\n"
+            f"list(engine.iter_tape(io.BytesIO(sys.stdin.buffer.read()), format={format!r}))\n"
+            "print(pa.default_memory_pool().max_memory())"
+        )
+        ran = subprocess.run([sys.executable, "-c", code], input=body, capture_output=True, check=True)
+        assert int(ran.stdout) < 10_000_000
+        assert pa.total_allocated_bytes() - before < 10_000_000
+
+
+def test_a_wide_number_of_bytes_counts_for_each_loan(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code of a few bits stands for 900 bytes in each of 10,000 rows."""
+    wide = pa.array([b"a" * 900] * 10_000, pa.binary(900))
+    body = as_parquet(table_of(10_000, loan_id=wide))
+    assert len(body) < 10_000
+    monkeypatch.setattr(unpacked, "MAX_PART_BYTES", 8_000_000)
+    with pytest.raises(Refusal, match="unpacks to 9,"):
+        checked(body, "parquet", settings)
+
+
+def varint_of(value: int, length: int = 0) -> bytes:
+    """A number as Thrift writes it in a footer, padded to a length."""
+    left, out = value * 2, bytearray()
+    while left > 127:
+        out.append(left & 127 | 128)
+        left >>= 7
+    out.append(left)
+    while len(out) < length:
+        out[-1] |= 128
+        out.append(0)
+    return bytes(out)
+
+
+def test_a_footer_that_lies_about_sizes_is_not_believed(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    loans = 100_000
+    out = io.BytesIO()
+    table = pa.table({name: np.arange(loans) + 1.0 for name in ("balance", "annual_rate", "remaining_term")})
+    parquet.write_table(table, out, compression="zstd", use_dictionary=False, write_statistics=False)
+    body = bytearray(out.getvalue())
+    about = parquet.ParquetFile(out).metadata
+    footer = len(body) - 8 - int.from_bytes(body[-8:-4], "little")
+    for j in range(3):
+        true = varint_of(about.row_group(0).column(j).total_uncompressed_size)
+        place = body.index(true, footer)
+        body[place : place + len(true)] = varint_of(100, len(true))
+    forged = parquet.ParquetFile(io.BytesIO(body)).metadata.row_group(0)
+    assert [forged.column(j).total_uncompressed_size for j in range(3)] == [100] * 3
+    monkeypatch.setattr(unpacked, "MAX_PART_BYTES", 2_000_000)
+    with pytest.raises(Refusal, match="unpacks to"):
+        checked(bytes(body), "parquet", settings)
+
+
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+@pytest.mark.parametrize("compression", ["none", "snappy", "gzip", "zstd", "lz4", "brotli"])
+@pytest.mark.parametrize("coded", [True, False])
+def test_pages_are_found_in_every_kind_of_file(version: str, compression: str, coded: bool) -> None:
+    """The pages of an honest file are as large as its footer says, but for their headers, and hold every value."""
+    loans = 20_000
+    texts = [f"loan {i}" for i in range(loans)]
+    out = io.BytesIO()
+    parquet.write_table(
+        table_of(loans, loan_id=texts), out, data_page_version=version, compression=compression, use_dictionary=coded,
+        data_page_size=10_000, row_group_size=15_000, write_page_checksum=True,
+    )  # fmt: skip
+    about = parquet.ParquetFile(out).metadata
+    for i in range(about.num_row_groups):
+        for j in range(about.num_columns):
+            column = about.row_group(i).column(j)
+            pages = list(pages_of(out, column))
+            assert sum(page.values for page in pages) == column.num_values
+            told = column.total_uncompressed_size
+            headers = sum(100 for _ in pages)
+            grown = sum(page.size for page in pages) - max(told, column.total_compressed_size)
+            assert -headers <= grown <= headers
+
+
+def test_texts_that_repeat_their_beginnings_are_refused(settings: Settings) -> None:
+    out = io.BytesIO()
+    table = table_of(100, group=["x" * 1000] * 100)
+    parquet.write_table(table, out, use_dictionary=False, column_encoding={"group": "DELTA_BYTE_ARRAY"})
+    with pytest.raises(Refusal, match="DELTA_BYTE_ARRAY") as caught:
+        checked(out.getvalue(), "parquet", settings)
+    assert caught.value.status == 422
+
+
+@pytest.mark.parametrize("kind", ["stream", "file", "parquet"])
+def test_what_a_profile_reads_whole_is_added_up(client: Client, analyst: dict[str, str], kind: str) -> None:
+    """Five parts of 100 loans are within the 600 that are read whole, fifty are not."""
+    media_type, _ = KINDS[kind]
+    for parts, status in ((5, 200), (50, 413)):
+        out, table = io.BytesIO(), table_of(100)
+        if kind == "parquet":
+            with parquet.ParquetWriter(out, table.schema) as writer:
+                for _ in range(parts):
+                    writer.write_table(table)
+        else:
+            new = ipc.new_stream if kind == "stream" else ipc.new_file
+            with new(out, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+                for _ in range(parts):
+                    writer.write_table(table)
+        headers = {**analyst, "content-type": media_type}
+        answer = client.post("/v1/tapes/profile", content=out.getvalue(), headers=headers)
+        assert answer.status_code == status, answer.text
+
+
+def test_many_messages_of_a_profile_are_added_up(settings: Settings) -> None:
+    """Each message is small; together they are the 64,000 bytes times sixteen that a body may become."""
+    tight = msgspec.structs.replace(settings, max_body_bytes=64_000)
+    out, table = io.BytesIO(), table_of(10_000)
+    with ipc.new_stream(out, table.schema, options=ipc.IpcWriteOptions(compression="zstd")) as writer:
+        for _ in range(8):
+            writer.write_table(table)
+    checked(out.getvalue(), "arrow", tight)
+    with pytest.raises(Refusal, match="at most 1,024,000 are read"):
+        checked(out.getvalue(), "arrow", tight, whole=True)
 
 
 @pytest.mark.parametrize("kind", ["parquet", "stream", "file"])
