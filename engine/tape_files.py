@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 BATCH_SIZE = 262_144
+# Bytes of the batches that are held until a table has its rows: so many, or so many a row if that is more.
+HELD, HELD_ROW = 256 * 1024 * 1024, 2_048
 ENDINGS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"} | dict.fromkeys(
     (".arrow", ".arrows", ".feather", ".ipc"), "arrow"
 )
@@ -137,30 +139,54 @@ def stream(opened: OpenTape, batch_size: int) -> Iterator[Tape]:
     """Tapes of the opened file, closed when the last is taken."""
     row = 0
     with opened:
-        for table in regroup(opened.batches(batch_size), batch_size):
+        for table in regroup(opened.name, opened.batches(batch_size), batch_size):
             yield tape_of(table, opened, row)
             row += table.num_rows
     if not row:
         raise TapeFileError(f"{opened.name} holds no loans; expected at least one row below the header")
 
 
-def regroup(batches: Iterable["pa.RecordBatch"], size: int) -> Iterator["pa.Table"]:
-    """Tables of `size` rows out of batches of any size; the last may be shorter, none is empty."""
+def regroup(name: str, batches: Iterable["pa.RecordBatch"], size: int) -> Iterator["pa.Table"]:
+    """Tables of `size` rows out of batches of any size; the last may be shorter, none is empty.
+
+    Raises TapeFileError where the batches that wait for more rows hold too much.
+    """
     import pyarrow as pa
 
     held: list[pa.RecordBatch] = []
-    rows = 0
+    rows = weight = 0
+    most = max(HELD, size * HELD_ROW)
+    known: set[int] = set()
     for batch in batches:
+        read = batch.num_rows
         while batch.num_rows:
             part = batch.slice(0, size - rows)
             batch = batch.slice(part.num_rows)
+            own = own_bytes(part, known)
+            # Of a batch that is cut, and of the first, no more is held than was read at once.
+            weight += own if held and part.num_rows == read else 0
+            if weight > most:
+                raise TapeFileError(f"{name} has {weight:,} bytes in {rows:,} loans; expected at most {most:,}")
             held.append(part)
             rows += part.num_rows
             if rows == size:
                 yield pa.Table.from_batches(held)
-                held, rows = [], 0
+                held, rows, weight, known = [], 0, 0, set()
     if held:
         yield pa.Table.from_batches(held)
+
+
+def own_bytes(batch: "pa.RecordBatch", known: set[int]) -> int:
+    """Bytes of a batch without the dictionaries that are known by their place; those it has are known from then on."""
+    size = 0
+    for column in batch.columns:
+        if hasattr(column, "dictionary"):
+            entries, column = column.dictionary, column.indices
+            place = max((each.address for each in entries.buffers() if each is not None), default=0)
+            size += 0 if place in known else entries.nbytes
+            known.add(place)
+        size += column.nbytes
+    return size
 
 
 def open_source(source: Source, format: str | None, mapping: Mapping[str, str] | None) -> OpenTape:

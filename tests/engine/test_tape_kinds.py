@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import ipc, parquet
 
+from engine import tape_files
 from engine.errors import TapeFileError
 from engine.tape_files import iter_tape, read_tape
 
@@ -150,3 +151,36 @@ def test_texts_of_a_fixed_width_are_read_unless_they_are_too_wide() -> None:
     assert column("parquet", "group", pa.array([b"ab"], pa.binary(2))) == ["ab"]
     with pytest.raises(TapeFileError, match=r"column 'group' holds fixed_size_binary\[8000\]; expected texts"):
         column("parquet", "group", pa.array([b"a" * 8000], pa.binary(8000)))
+
+
+def row_groups(texts: list[str]) -> io.BytesIO:
+    """A Parquet file with a row group, and so a dictionary, for each text."""
+    out = io.BytesIO()
+    table = pa.table({"balance": [1.0], "annual_rate": [0.05], "remaining_term": [12], "group": texts[:1]})
+    with parquet.ParquetWriter(out, table.schema) as writer:
+        for text in texts:
+            writer.write_table(table.set_column(3, "group", [[text]]))
+    out.seek(0)
+    return out
+
+
+def test_small_parts_that_wait_for_more_rows_hold_a_bounded_amount(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table of 100 rows may hold 100 x 2,048 bytes of batches, or a million; twenty texts of 100 KB are two."""
+    monkeypatch.setattr(tape_files, "HELD", 1_000_000)
+    with pytest.raises(TapeFileError, match=r"bytes in 1\d loans; expected at most 1,000,000"):
+        list(iter_tape(row_groups(["x" * 100_000] * 20), format="parquet", batch_size=100))
+    tapes = list(iter_tape(row_groups([f"{i:0900}" for i in range(250)]), format="parquet", batch_size=100))
+    assert [len(tape) for tape in tapes] == [100, 100, 50]
+
+
+def test_a_dictionary_that_many_batches_share_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tape_files, "HELD", 100_000)
+    entries = pa.array([f"loan {i:0100}" for i in range(5_000)])
+    cells = codes(pa.array(np.arange(500), pa.int32()), entries)
+    out = io.BytesIO()
+    table = pa.table({"balance": np.full(500, 1.0), "annual_rate": np.full(500, 0.05),
+                      "remaining_term": np.full(500, 12), "loan_id": cells})  # fmt: skip
+    with ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table, max_chunksize=5)
+    tapes: Any = list(iter_tape(out, format="arrow", batch_size=40))
+    assert [each for tape in tapes for each in tape.columns.loan_id] == entries.to_pylist()[:500]
