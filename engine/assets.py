@@ -67,6 +67,8 @@ class Lease(Asset, frozen=True, kw_only=True, tag="lease"):
     months to the residual. payment: the rental a month. residual_value: of the lease, currency units. balance: the
     present value; of balance and payment the one that is not stated follows. payment_timing: arrears pays a rental with
     the residual; advance pays each a month earlier, so that none is due with it (the cut-off is just after a rental).
+    interest of the last month: due with rental and residual and paid in full; where the rental is less the residual has
+    it, and what a low residual_share leaves for principal is then negative if the shortfall is more than the balance.
     """
 
     annual_rate: float

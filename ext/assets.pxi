@@ -4,6 +4,8 @@ Part of _core.pyx.
 
 Money drawn, income, shortfalls and residuals are contract sums too (stepped.h): those who pay as scheduled draw, pay the
 income, fall short of principal and hand back what has a residual. Draws are principal that a(t - 1) - a(t) does not show.
+A residual is due with the last month's interest, part of which it is where the rental pays less: where it fetches so little
+that the shortfall is more than the balance, that interest is principal below nought, as other interest that is not paid.
 """
 
 cdef void emit_assets(const Rules *rules, Contract c, Behaviour b, long months, double **row) noexcept nogil:

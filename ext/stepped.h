@@ -384,7 +384,7 @@ INLINE vec on_schedule(const stepped_run *run, const walk *w, long first, long i
  * loan would owe; adds discounts earned to *accrued. */
 INLINE vec asset_month(const stepped_run *run, const walk *w, long first, long i, double s, long t, vec next,
                        vec *accrued, vec *flow) {
-    const vec zero = {0}, a = w->a[i], state = w->revolves[i];
+    const vec zero = {0}, a = w->a[i], state = w->revolves[i], owed = a + *accrued;
     vec left = a - ASSET(ASSET_PAY_RATE) * a;
     vec drawn = at_least(at_least(ASSET(ASSET_DRAW_RATE) * a, ASSET(ASSET_TARGET) - left), zero);
     drawn = at_most(drawn, at_least(ASSET(ASSET_CREDIT) - left, zero));
@@ -397,7 +397,7 @@ INLINE vec asset_month(const stepped_run *run, const walk *w, long first, long i
     flow[FLOW_DRAW] = drawn;
     flow[FLOW_INCOME] = ASSET(ASSET_INTERCHANGE) * drawn + ASSET(ASSET_CHARGE) * a;
     flow[FLOW_SHORTFALL] = ASSET(ASSET_DILUTION) * paid;
-    flow[FLOW_RESIDUAL] = choose(ROW(ROW_LAST) == s, at_most(ASSET(ASSET_RESIDUAL), a), zero);
+    flow[FLOW_RESIDUAL] = choose(ROW(ROW_LAST) == s, at_most(ASSET(ASSET_RESIDUAL), owed), zero);
     return next;
 }
 

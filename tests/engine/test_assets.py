@@ -52,6 +52,42 @@ def test_a_residual_fetches_a_share_of_its_value() -> None:
     assert_rows(project([lease], {"residual_share": 1.1}), cashflow=[100, 100, 1200], other_income=[0, 0, 100])
 
 
+@pytest.mark.parametrize("level", ["pool", "loan"])
+@pytest.mark.parametrize(("share", "short", "gained"), [(0.9, 900, 0), (0, 9000, 0), (1.2, 0, 1800), (1, 0, 0)])
+@pytest.mark.parametrize(("rental", "last", "timing"), [(450, 0, "advance"), (0, 0, "arrears"), (20, 20, "arrears")])
+def test_the_share_is_of_a_residual_that_pays_interest_too(
+    rental: float, last: float, timing: Any, share: float, short: float, gained: float, level: str
+) -> None:
+    # The last payment is 9,000 and a rental `last` below the month's interest: owed before is (9000 + last)/1.005, the
+    # interest is 0.5% of it. All of that interest is booked; of the 9,000 the share comes in.
+    lease = engine.Lease(
+        annual_rate=0.06, remaining_term=36, payment=rental, residual_value=9000, payment_timing=timing
+    )
+    flows = project([lease], {"residual_share": share}, level=level)
+    owed = (9000 + last) / 1.005
+    ends = {
+        "interest": 0.005 * owed, "scheduled_principal": owed - short, "shortfall": short, "loss": short,
+        "other_income": gained, "cashflow": last + 9000 * share,
+    }  # fmt: skip
+    for name, value in ends.items():
+        assert flows[name].ravel()[-1] == pytest.approx(value, rel=1e-11, abs=1e-8), name
+    assert flows["principal"].sum() + flows["loss"].sum() == pytest.approx(flows.opening_balance, rel=1e-12)
+
+
+def test_prepaid_and_defaulted_leases_have_no_residual_to_fall_short_of() -> None:
+    # No rental: 9,000 in two months are worth 9000/1.005^2 = 8,910.6705; a month later 8,955.2239 are owed. In month 1
+    # 1% default and 10% prepay: 0.89 are left. In month 2 1% of them default, 0.8811 hand back what fetches half:
+    # shortfall and cash are 4500 x 0.8811 = 3,964.95 each, of which interest 44.7761 x 0.8811 = 39.4522.
+    lease = engine.Lease(annual_rate=0.06, remaining_term=2, payment=0, residual_value=9000)
+    once = engine.Vector(unit="smm", values=[0.1], beyond="zero")
+    assumed = {"residual_share": 0.5, "prepayment": once, "default": engine.Mdr(rate=0.01), "severity": 1.0}
+    flows = project([lease], assumed)
+    assert flows["shortfall"] == pytest.approx([0, 3964.95], abs=1e-8)
+    assert flows["interest"][1] == pytest.approx(39.4522, abs=1e-4)
+    assert flows["cashflow"][1] == pytest.approx(3964.95, abs=1e-8)
+    assert flows["principal"].sum() + flows["loss"].sum() == pytest.approx(8910.6705, abs=1e-4)
+
+
 def test_only_leases_that_run_to_their_end_have_a_residual() -> None:
     # 1% default each month, so 0.99^3 are left when the residual falls due; 200 of 1,000 are not fetched.
     lease = engine.Lease(annual_rate=0.06, remaining_term=3, payment=100, residual_value=1000)
