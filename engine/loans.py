@@ -78,7 +78,8 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     periodic_cap, periodic_floor: most that a reset may raise or lower the rate. life_cap, life_floor: bounds
     of the rate, the floor 0 by default. recast_frequency: a level payment is recast to the balance, rate and remaining
     amortization at each reset; if given, at every so many months of age instead, and 0 for never.
-    payment_cap: most that a recast may change the payment, a share of it (0.075). full_recast_frequency:
+    payment_cap: most that a recast may raise or lower the payment, a share of what it was (0.075: to 92.5% at least and
+    107.5% at most; from 1 on nothing limits a fall). full_recast_frequency:
     months of age at which the payment is recast without that cap. neg_am_limit: multiple of original_balance that the
     balance may reach; a payment that would let it pass is recast without the cap.
 

@@ -186,7 +186,7 @@ INLINE void recast(const stepped_run *run, walk *w, const recasts *todo, long fi
         mask bound = capped & (cap < INFINITY);
         if (!plain && any(bound)) {
             vec finite = choose(cap < INFINITY, cap, (vec){0});
-            fresh = choose(bound, at_most(at_least(fresh, old / (1.0 + finite)), old * (1.0 + finite)), fresh);
+            fresh = choose(bound, at_most(at_least(fresh, old * (1.0 - finite)), old * (1.0 + finite)), fresh);
         }
         w->contract[i] = choose(which, fresh, old);
         w->computed[i] = choose(which, (vec){0} + 1.0, w->computed[i]);

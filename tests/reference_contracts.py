@@ -102,8 +102,8 @@ class Walk:
             old = self.payment
             self.recast(time)
             if not full and loan.payment_cap is not None and old is not None and self.payment is not None:
-                most = 1 + Decimal(loan.payment_cap)
-                self.payment = min(max(self.payment, old / most), old * most)
+                move = old * Decimal(loan.payment_cap)
+                self.payment = min(max(self.payment, old - move), old + move)
 
     def recast(self, time: int) -> None:
         """The payment that repays the balance by the end of the amortization."""

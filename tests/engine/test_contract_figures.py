@@ -103,6 +103,24 @@ def test_payment_cap_lets_the_balance_grow_until_the_limit() -> None:
     assert flows["principal"].sum() == pytest.approx(100_000, rel=1e-12)
 
 
+def test_payment_cap_is_the_same_share_of_the_payment_up_and_down() -> None:
+    # 100,000 at 10% over 360 months pays 877.5716. At 2% from month 12 on the payment falls by 20% of itself a year, to
+    # 702.0573, 561.6458 and 449.3167 until what repays the loan is more; at 20% it rises to 1,053.0859 and 1,263.7031.
+    terms: dict[str, Any] = {"balance": 100_000.0, "annual_rate": 0.1, "remaining_term": 360, "age": 0, "index": "x",
+                             "margin": 0.0, "first_reset": 12, "recast_frequency": 12, "payment_cap": 0.2}  # fmt: skip
+    first = payment(100_000.0, 0.1, 360)
+    lower = flows_of(engine.Loan(**terms), {"x": engine.FlatRate(rate=0.02)})["cashflow"]
+    higher = flows_of(engine.Loan(**terms), {"x": engine.FlatRate(rate=0.2)})["cashflow"]
+    assert lower[[0, 12, 24]] == pytest.approx([first, first * 0.8, first * 0.64], rel=1e-12)
+    assert higher[[0, 12, 24]] == pytest.approx([first, first * 1.2, first * 1.44], rel=1e-12)
+    assert lower[12] == pytest.approx(702.0573, abs=1e-4)
+    # A cap of all of it or more holds no fall back: the payment becomes what repays 99,444.1193 over 348 months at 2%.
+    left = after(100_000.0, 0.1, 12, first)
+    for cap in (1.0, 1.5):
+        free = flows_of(engine.Loan(**terms | {"payment_cap": cap}), {"x": engine.FlatRate(rate=0.02)})["cashflow"]
+        assert free[12] == pytest.approx(payment(left, 0.02, 348), rel=1e-12)
+
+
 def test_full_recast_every_five_years_takes_no_heed_of_the_payment_cap() -> None:
     loan = engine.Loan(
         balance=100_000.0, annual_rate=0.02, remaining_term=360, age=0, index="x", margin=0.0, first_reset=12,
