@@ -115,4 +115,5 @@ def footer_bytes(file: BinaryIO) -> int:
     if end < 12:
         return 0
     file.seek(end - 8)
-    return int(struct.unpack("<I", file.read(4))[0])
+    length, magic = struct.unpack("<I4s", file.read(8))
+    return int(length) if magic == b"PAR1" and length < end else 0

@@ -17,6 +17,7 @@ from api.parquet_pages import footer_bytes, pages_of
 from api.settings import Settings
 from engine.errors import TapeFileError
 from engine.tape_files import open_source
+from engine.tape_readers import delta_texts
 
 # Of our columns of a row group, or of a record batch with the dictionaries before it, once unpacked.
 MAX_PART_BYTES = 256 * 1024 * 1024
@@ -28,7 +29,8 @@ CELL = 8
 READ_AT_ONCE = 131_072
 MAX_HEADING = 64 * 1024 * 1024
 MAX_PAGES, MAX_MESSAGES, MAX_BUFFERS = 250_000, 100_000, 2_000_000
-DELTA_BYTE_ARRAY = 7
+# Encodings of pages by their number in the format.
+DELTA_BYTE_ARRAY, DICTIONARY = 7, (2, 8)
 MAGIC = b"ARROW1"
 CONTINUES = 0xFFFFFFFF
 DICTIONARY_BATCH, RECORD_BATCH = 2, 3
@@ -99,26 +101,30 @@ def check_parquet(file: BinaryIO, bounds: Bounds) -> None:
     wanted = set(open_source(file, "parquet", None).wanted)
     leaves = [about.schema.column(j) for j in range(about.num_columns)]
     ours = {j: max(CELL, leaf.length) for j, leaf in enumerate(leaves) if leaf.path in wanted}
-    left = MAX_PAGES
+    left, plain = MAX_PAGES, delta_texts(about, wanted)
     for i in range(about.num_row_groups):
         group = about.row_group(i)
         rows, size = group.num_rows, 0
         for j in ours:
-            unpacked, values, pages = column_bytes(file, group.column(j), left)
+            unpacked, values, pages = column_bytes(file, group.column(j), left, leaves[j].path in plain)
             size, rows, left = size + unpacked, max(rows, values), left - pages
         bounds.rows(rows)
         width = sum(ours.values())
         bounds.part(f"Row group {i}", size + min(rows, READ_AT_ONCE) * width, size + rows * width)
 
 
-def column_bytes(file: BinaryIO, column: Any, left: int) -> tuple[int, int, int]:
-    """Bytes, values and pages of a column of a row group; an empty one counts as a page."""
+def column_bytes(file: BinaryIO, column: Any, left: int, plain: bool) -> tuple[int, int, int]:
+    """Bytes, values and pages of a column of a row group; an empty one counts as a page.
+
+    plain: its texts are read written out, not as codes, so that a dictionary's may not be repeated.
+    """
     size = values = 0
     pages = 1
     for page in pages_of(file, column):
-        if page.encoding == DELTA_BYTE_ARRAY:
-            message = f"column {column.path_in_schema!r} is DELTA_BYTE_ARRAY, which may repeat its texts without end"
-            raise Refusal(422, f"The {message}. Write it plain or with a dictionary.", [Fault("body", message)])
+        if page.encoding == DELTA_BYTE_ARRAY or (plain and page.encoding in DICTIONARY):
+            message = f"column {column.path_in_schema!r} is coded so that its texts may repeat without end"
+            told = "Write it plain or with a dictionary, not as DELTA_BYTE_ARRAY and not in both ways."
+            raise Refusal(422, f"The {message}. {told}", [Fault("body", message)])
         size, values, pages = size + page.size, values + page.values, pages + 1
         if pages > left:
             raise too_many("pages", MAX_PAGES)

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.aliases import ALIASES, column_of
@@ -124,7 +124,9 @@ class ParquetTape(OpenTape):
         super().__init__(name, file, list(schema.names), mapping)
         check_kinds(name, schema, self.chosen, TEXT_COLUMNS)
         # Texts stay as codes: written out, one that a few bytes repeat a million times would fill the memory.
-        coded = [header for header in self.wanted if is_text(stored_kind(schema.field(header).type))]
+        plain = delta_texts(seen.metadata, self.wanted)
+        texts = [header for header in self.wanted if is_text(stored_kind(schema.field(header).type))]
+        coded = [header for header in texts if header not in plain]
         self.parquet = parquet.ParquetFile(
             file, metadata=seen.metadata, read_dictionary=coded, page_checksum_verification=True
         )
@@ -135,6 +137,19 @@ class ParquetTape(OpenTape):
 
     def batches(self, size: int) -> Iterator["pa.RecordBatch"]:
         yield from self.parquet.iter_batches(batch_size=size, columns=self.wanted)
+
+
+def delta_texts(about: Any, wanted: Iterable[str]) -> set[str]:
+    """Our text columns of a Parquet file that it says are coded by differences, which pyarrow reads as texts alone."""
+    found: set[str] = set()
+    ours = set(wanted)
+    for j in range(about.num_columns):
+        leaf = about.schema.column(j)
+        if leaf.path in ours and leaf.physical_type == "BYTE_ARRAY":
+            groups = (about.row_group(i).column(j).encodings for i in range(about.num_row_groups))
+            if any(each.startswith("DELTA") for encodings in groups for each in encodings):
+                found.add(leaf.path)
+    return found
 
 
 class ArrowTape(OpenTape):

@@ -253,9 +253,27 @@ def test_texts_that_repeat_their_beginnings_are_refused(settings: Settings) -> N
     out = io.BytesIO()
     table = table_of(100, group=["x" * 1000] * 100)
     parquet.write_table(table, out, use_dictionary=False, column_encoding={"group": "DELTA_BYTE_ARRAY"})
-    with pytest.raises(Refusal, match="DELTA_BYTE_ARRAY") as caught:
+    with pytest.raises(Refusal, match="not as DELTA_BYTE_ARRAY") as caught:
         checked(out.getvalue(), "parquet", settings)
     assert caught.value.status == 422
+
+
+def test_a_dictionary_in_a_column_that_is_said_to_be_in_differences_is_refused(settings: Settings) -> None:
+    """A row group of codes beside one of differences: the texts of both would be written out row by row."""
+    texts, out = ["one", "two"] * 100, io.BytesIO()
+    parquet.write_table(
+        table_of(200, group=texts), out, use_dictionary=False, column_encoding={"group": "DELTA_LENGTH_BYTE_ARRAY"}
+    )
+    checked(out.getvalue(), "parquet", settings)
+    body = as_parquet(table_of(200, group=texts))
+    checked(body, "parquet", settings)
+    # The footer lists PLAIN (0), RLE (3) and RLE_DICTIONARY (8), doubled by zigzag, before the name of the column;
+    # DELTA_LENGTH_BYTE_ARRAY is 6.
+    forged = body.replace(b"\x00\x06\x10\x19\x18\x05group", b"\x0c\x06\x10\x19\x18\x05group")
+    told = parquet.ParquetFile(io.BytesIO(forged)).metadata.row_group(0).column(3).encodings
+    assert told == ("DELTA_LENGTH_BYTE_ARRAY", "RLE", "RLE_DICTIONARY")
+    with pytest.raises(Refusal, match="repeat without end"):
+        checked(forged, "parquet", settings)
 
 
 @pytest.mark.parametrize("kind", ["stream", "file", "parquet"])

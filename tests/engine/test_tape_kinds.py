@@ -153,6 +153,16 @@ def test_texts_of_a_fixed_width_are_read_unless_they_are_too_wide() -> None:
         column("parquet", "group", pa.array([b"a" * 8000], pa.binary(8000)))
 
 
+@pytest.mark.parametrize("encoding", ["DELTA_BYTE_ARRAY", "DELTA_LENGTH_BYTE_ARRAY", "PLAIN"])
+def test_texts_are_read_however_parquet_codes_them(encoding: str) -> None:
+    out, texts = io.BytesIO(), ["prime", None, "prime 2", "auto"]
+    table = parquet.read_table(file_of("parquet", group=texts))
+    parquet.write_table(table, out, use_dictionary=False, column_encoding={"group": encoding})
+    (tape,) = iter_tape(out, format="parquet")
+    columns: Any = tape.columns
+    assert list(columns.group) == texts
+
+
 def row_groups(texts: list[str]) -> io.BytesIO:
     """A Parquet file with a row group, and so a dictionary, for each text."""
     out = io.BytesIO()
