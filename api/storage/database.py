@@ -6,6 +6,7 @@ database on SQLite, and each statement's latest on PostgreSQL. Query functions t
 
 import secrets
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -126,9 +127,27 @@ def prepare_sqlite(connection: Any, record: object) -> None:
     """A new connection: transactions are begun by us, readers do not block, foreign keys hold."""
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in (f"busy_timeout={BUSY_MILLISECONDS}", "journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    cursor.execute(f"PRAGMA busy_timeout={BUSY_MILLISECONDS}")
+    begin_log(cursor)
+    for pragma in ("synchronous=NORMAL", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def begin_log(cursor: Any) -> None:
+    """Has the file keep a log, beside which readers do not block; the file remembers it.
+
+    SQLite does not wait where several make a new file do so at once, but refuses all but one of them straight away.
+    """
+    until = time.monotonic() + BUSY_MILLISECONDS / 1000
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(0.005)
 
 
 def begin_sqlite(connection: Connection) -> None:

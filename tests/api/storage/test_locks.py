@@ -1,5 +1,7 @@
-"""SQLite's write lock: given up whatever becomes of the task that took it."""
+"""SQLite's locks: waited for, and given up whatever becomes of the task that took them."""
 
+import sqlite3
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,3 +30,28 @@ async def test_a_connection_closed_in_a_transaction_leaves_no_lock_though_a_curs
         assert tables.all() == []
     assert unread
     await database.dispose()
+
+
+def test_many_that_open_a_new_file_at_once_wait_for_one_another(tmp_path: Path) -> None:
+    def prepare(path: Path, together: threading.Barrier) -> None:
+        connection = sqlite3.connect(path, isolation_level=None)
+        together.wait()
+        try:
+            storage.prepare_sqlite(connection, None)
+            modes.append(connection.execute("PRAGMA journal_mode").fetchone()[0])
+        except sqlite3.Error as error:
+            modes.append(str(error))
+        connection.close()
+
+    modes: list[str] = []
+    for number in range(100):
+        together = threading.Barrier(6)
+        threads = [
+            threading.Thread(target=prepare, args=(tmp_path / f"{number}.db", together))
+            for _ in range(together.parties)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert modes == ["wal"] * 600
