@@ -35,9 +35,16 @@ def app(settings: Settings) -> Litestar:
 
 
 @pytest.fixture(scope="session")
-def client(app: Litestar) -> Iterator[TestClient[Litestar]]:
+def served(app: Litestar) -> Iterator[TestClient[Litestar]]:
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
+
+
+@pytest.fixture
+def client(served: TestClient[Litestar]) -> TestClient[Litestar]:
+    """The client of the service, without the cookies that other tests were given."""
+    served.cookies.clear()
+    return served
 
 
 @pytest.fixture(scope="session")
