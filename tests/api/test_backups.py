@@ -43,9 +43,9 @@ def ended(client: Client, admin: dict[str, str], answer: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def made(client: Client, admin: dict[str, str]) -> dict[str, Any]:
+def made(served: Client, admin: dict[str, str]) -> dict[str, Any]:
     """The job that made a backup."""
-    return ended(client, admin, client.post("/v1/backups", headers=admin))
+    return ended(served, admin, served.post("/v1/backups", headers=admin))
 
 
 def test_a_backup_is_made_by_a_job_and_listed(client: Client, admin: dict[str, str], made: dict[str, Any]) -> None:

@@ -19,8 +19,8 @@ Headers = dict[str, str]
 
 
 @pytest.fixture(scope="module")
-def openapi(client: Client, bearer: dict[str, str]) -> dict[str, Any]:
-    found: dict[str, Any] = client.get("/schema/openapi.json", headers=bearer).json()
+def openapi(served: Client, bearer: dict[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = served.get("/schema/openapi.json", headers=bearer).json()
     return found
 
 
