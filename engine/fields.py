@@ -3,7 +3,9 @@
 Sign and timing: every amount is positive, flows are paid at the end of the period in which they fall,
 stocks are measured at the end of it. `interest` and `scheduled_principal` are what investors are passed
 before fees: under advancing they include what the servicer advances on defaulted balances. One exception to the
-sign: a stated payment below the interest adds to the balance, and scheduled_principal is then negative.
+sign: what a payment does not cover of the interest is added to the balance, and scheduled_principal is then negative,
+expected_principal and, of what the servicer advances, advanced_principal too: it advances the payment, all the interest
+(but for advance_share) less what is added. principal may be negative with it.
 """
 
 from typing import Literal
@@ -28,14 +30,24 @@ FIELDS: tuple[Field, ...] = (
         "Performing balance at the end of the period; with delinquency, what is late too.",
     ),
     Field("interest", "flow", "currency", "Interest passed on, before the servicing fee, advances included."),
-    Field("scheduled_principal", "flow", "currency", "Scheduled principal, balloons and principal advances included."),
+    Field(
+        "scheduled_principal",
+        "flow",
+        "currency",
+        "Scheduled principal, balloons and principal advances included; negative by interest added to the balance.",
+    ),
     Field("prepayment", "flow", "currency", "Voluntary prepayment of principal."),
     Field("default", "flow", "currency", "Balance that defaults in the period."),
     Field("recovery", "flow", "currency", "Principal recovered on liquidation, with the lag after default."),
     Field("loss", "flow", "currency", "Principal lost, booked on liquidation unless conventions book it at default."),
     Field("servicing_fee", "flow", "currency", "Servicing fee of the period."),
     Field("net_interest", "flow", "currency", "Interest less the servicing fee."),
-    Field("principal", "flow", "currency", "Scheduled principal, prepayment and recovery."),
+    Field(
+        "principal",
+        "flow",
+        "currency",
+        "Scheduled principal, prepayment and recovery; less than 0 where the first is by more than the others.",
+    ),
     Field(
         "cashflow",
         "flow",
@@ -45,9 +57,20 @@ FIELDS: tuple[Field, ...] = (
     Field("foreclosure", "stock", "currency", "Defaulted balance not yet liquidated, at the end of the period."),
     Field("expected_interest", "flow", "currency", "Interest due on the performing and the defaulted balance."),
     Field("lost_interest", "flow", "currency", "Interest that borrowers in default do not pay."),
-    Field("expected_principal", "flow", "currency", "Scheduled principal due; on defaulted balances too if advanced."),
+    Field(
+        "expected_principal",
+        "flow",
+        "currency",
+        "Scheduled principal due, negative where interest is added; on defaulted balances too if advanced.",
+    ),
     Field("advanced_interest", "flow", "currency", "Part of interest that the servicer advances."),
-    Field("advanced_principal", "flow", "currency", "Part of scheduled principal that the servicer advances."),
+    Field(
+        "advanced_principal",
+        "flow",
+        "currency",
+        "Part of scheduled principal that the servicer advances; negative by interest added to the balance, which "
+        "advanced_interest has too.",
+    ),
     Field(
         "liquidation",
         "flow",

@@ -44,6 +44,26 @@ def test_survivors_alone_pay_interest() -> None:
     assert first_month(interest_base="survivors")["interest"] == pytest.approx(7.0)
 
 
+def test_a_servicer_advances_a_payment_below_the_interest_as_it_is() -> None:
+    # 100,000 at 1% a month paying 500: 100,500 and 101,005 are owed after two months. 2% default in the first, 2% of
+    # the rest in the second, 3.96%. Advanced are 2% of 500, 20 of interest less 10 added to the balance; then 3.96% of
+    # 500: 3.96% of 1,005 less 3.96% of 505. Investors are paid 500 a month, as if nobody had defaulted.
+    loan = engine.Loan(balance=1e5, annual_rate=0.12, remaining_term=60, payment=500.0)
+    request = engine.ProjectionRequest(
+        tape=engine.Tape.from_loans([loan]), fields=list(engine.FIELD_NAMES),
+        assumptions=engine.Assumptions(
+            default=engine.Mdr(rate=0.02), severity=0.4, recovery_lag=6, advancing="principal_and_interest"
+        ),
+        conventions=engine.Conventions(final_defaults="continue"),
+    )  # fmt: skip
+    flows = engine.project(request)
+    assert flows.advanced_interest[:2] == pytest.approx([20, 39.798], rel=1e-12)
+    assert flows.advanced_principal[:2] == pytest.approx([-10, -19.998], rel=1e-12)
+    assert flows.scheduled_principal[:2] == pytest.approx([-500, -505], rel=1e-12)
+    assert flows.cashflow[:6] == pytest.approx([500] * 6, rel=1e-12)
+    assert flows.principal.sum() + flows.loss.sum() == pytest.approx(1e5, rel=1e-12)
+
+
 def test_actual_days_prepay_less_in_a_short_month() -> None:
     request = engine.ProjectionRequest(
         tape=engine.Tape(loans=[engine.Loan(balance=100.0, annual_rate=0.0, remaining_term=9, amortization="bullet")]),
