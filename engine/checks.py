@@ -154,7 +154,7 @@ class Checks:
         if array.shape != (self.n,):
             shape = " x ".join(str(size) for size in array.shape)
             self.report(name, None, f"has {shape} values; expected {self.n}, one a loan")
-            return repeated(array.dtype.type(0), self.n)
+            return repeated(np.zeros((), dtype=array.dtype), self.n)
         return array
 
     def amortization(self) -> NDArray[np.int8]:
@@ -257,9 +257,11 @@ def first(which: NDArray[np.int32], k: int) -> int | None:
 
 
 def is_stated(column: Any, n: int) -> Mask:
-    """Where an optional column has a value."""
+    """Where an optional column has a value; nowhere in one of another length, which is told elsewhere."""
     if column is None or isinstance(column, str) or np.ndim(column) == 0:
         return np.full(n, not (column is None or column == "" or column != column))
+    if len(column) != n:
+        return np.zeros(n, dtype=bool)
     if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
         return ~np.isnan(column)
     return np.array([not (value is None or value == "" or value != value) for value in column], dtype=bool)

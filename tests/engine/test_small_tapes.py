@@ -97,3 +97,18 @@ def test_the_summary_is_of_the_columns() -> None:
     assert told.wal_years == float(np.dot(flows.principal, np.arange(1, 101)) / flows.principal.sum() / 12)
     few = summary_of(projected([loan], fields=["interest"], periods=10))
     assert (few.wal_years, few.peak_balance, few.final_period) == (None, None, 10)
+
+
+@pytest.mark.parametrize("size", [0, 2, 4])
+@pytest.mark.parametrize("name", sorted({*engine.Columns.__struct_fields__} - {"balance", "extra"}))
+def test_a_column_of_another_length_is_told_whatever_it_holds(name: str, size: int) -> None:
+    texts = {
+        "origination_date": "2024-01-01", "next_payment_date": "2024-01-01", "paid_to_date": "2024-01-01",
+        "maturity_date": "2024-01-01", "amortization": "linear", "type": "loan", "status": "current",
+        "day_count": "ACT/360", "payment_frequency": "monthly",
+    }  # fmt: skip
+    given = {"balance": [1.0] * 3, "annual_rate": 0.05, "remaining_term": 12}
+    columns = engine.Columns(**(given | {name: [texts.get(name, 1)] * size}))  # type: ignore[arg-type]
+    with pytest.raises(engine.TapeError) as told:
+        engine.Tape(columns=columns).arrays()
+    assert f"tape.columns.{name}" in [problem.path for problem in told.value.problems]
