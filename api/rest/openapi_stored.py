@@ -51,8 +51,8 @@ PAGE = [
     ),
 ]  # fmt: skip
 IF_MATCH = parameter(
-    "If-Match", "header", "The ETag of the version that the change is based on.",
-    {"type": "string", "pattern": r'^("[0-9]{1,9}"|\*)$'},
+    "If-Match", "header", "The ETag of the version that the change is based on, its quotes may be missing.",
+    {"type": "string", "pattern": r'^("[0-9]{1,9}"|[0-9]{1,9}|\*)$'},
 )  # fmt: skip
 NAME = {"type": "string", "minLength": 1, "maxLength": MAX_NAME}
 IF_NONE_MATCH = parameter("If-None-Match", "header", "An ETag that the caller has already; 304 if it still holds.")

@@ -10,7 +10,7 @@ from engine import credit_loss
 from engine.analytics import losses, speeds, timing, yields
 from engine.analytics.figures import Figure, Grid, PerVector, Series
 from engine.analytics.measure import Inputs, Measure, MeasureValue
-from engine.analytics.roots import Floats, plain
+from engine.analytics.roots import Floats, floats, plain
 from engine.analytics.settlement import DayCount
 from engine.analytics.speeds import ImpliedSpeed
 from engine.analytics.yields import Compounding
@@ -208,6 +208,10 @@ class ProvisionMatrix(Measure, frozen=True, kw_only=True, tag="provision_matrix"
     result: ClassVar = AgedLoss
 
     def compute(self, inputs: Inputs) -> AgedLoss:
+        for name in ("ageing", "loss_rates", "forward_looking"):
+            shape = np.shape(floats(name, getattr(self, name)))
+            if len(shape) > 2 or 0 in shape:
+                raise InvalidInput([Problem(name, f"has shape {shape}; expected a number, a list or a list of lists")])
         found = credit_loss.provision_matrix(self.ageing, self.loss_rates, self.forward_looking)
         return AgedLoss(value=plain(found.sum(axis=-1)), by_bucket=found)
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import credit_loss
+from engine import analytics, credit_loss
 from engine.errors import InvalidInput
 
 CENT = 0.0051
@@ -205,3 +205,10 @@ def test_what_is_not_allowed_is_refused(function: Callable[..., Any], arguments:
     with pytest.raises(InvalidInput) as caught:
         function(*arguments)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("factors", [[[[]]], [], [[]]])
+def test_a_provision_matrix_over_the_wire_has_lists_of_numbers(factors: list[object]) -> None:
+    measure = analytics.MEASURES["provision_matrix"](ageing=0.0, loss_rates=0.0, forward_looking=factors)
+    with pytest.raises(InvalidInput, match=r"forward_looking has shape .*; expected a number"):
+        analytics.analyze(analytics.AnalyticsRequest(measures=[measure]))
