@@ -165,7 +165,7 @@ def project_transitions(
     label = vintage.reshape(-1) * len(model.states) + first
     shape = (len(ages), len(model.states))
     owed = scheduled(tape, label, shape[0] * shape[1], count, rates, cutoff_date)
-    balance, interest = (each.reshape(*shape, -1) for each in owed)
+    balance, interest = (each.reshape(*shape, each.shape[-1]) for each in owed)
     opening = np.bincount(label, weights=loans.balance, minlength=shape[0] * shape[1]).reshape(shape)
     original = np.where(np.isnan(loans.original_balance), loans.balance, loans.original_balance)
     return stepped(

@@ -21,7 +21,16 @@ NESTED = {"anyOf": [{"type": "number"}, {"type": "array"}]}
 Figure = Annotated[
     Any,
     msgspec.Meta(
-        extra_json_schema={"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
+        # Lists of lists are what expected losses are of vectors of several scenarios each that no weights fold.
+        extra_json_schema={
+            "anyOf": [
+                {"type": "number"},
+                {
+                    "type": "array",
+                    "items": {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]},
+                },
+            ]
+        },
         extra={"graphql": ("Figures", "One number, or a list with one for each vector.")},
     ),
 ]

@@ -354,3 +354,9 @@ class TestViews:
         # The severity is 0.6 and the lag a month.
         assert late.cumulative_loss[:3] == pytest.approx([0, 0, 0.15])
         assert late.open_balance[:2] == pytest.approx([1000, 475])
+
+
+def test_no_loans_move_nowhere() -> None:
+    tape = engine.Tape.from_columns(balance=[], annual_rate=[], remaining_term=[])
+    outcome = project_transitions(tape, MODEL, months=3)
+    assert not outcome.balance.any()
