@@ -1,9 +1,10 @@
-"""What ids, metrics and the access log cost a request: an app that answers at once, with that layer and without."""
+"""What ids, metrics, the access log and the rate limit cost a request: an app that answers at once, or behind them."""
 
 import asyncio
 import io
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,11 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from api.logging import formatter
 from api.observe import Routes, observed
+from api.quotas import Limiter
+from api.rate_limit import limited_by_address, limited_by_user
 from api.scrub import Scrubber
+from api.settings import Settings
+from tests.servers import valkey_server
 
 ROUTES = Routes(["/v1/projections", "/v1/runs/{run_id}"])
 REQUESTS = 1000
@@ -29,8 +34,8 @@ async def dropped(message: Any) -> None:
     """A client that takes every message and does nothing."""
 
 
-def requests(benchmark: BenchmarkFixture, app: Any) -> None:
-    """Times REQUESTS requests one after another, and tells the microseconds of one."""
+def requests(benchmark: BenchmarkFixture, app: Any, limiter: Limiter | None = None) -> None:
+    """Times REQUESTS requests one after another, and tells the microseconds of one. limiter: closed at the end."""
 
     async def run() -> None:
         for _ in range(REQUESTS):
@@ -38,7 +43,10 @@ def requests(benchmark: BenchmarkFixture, app: Any) -> None:
             scope = {"type": "http", "method": "GET", "path": "/v1/runs/run_1", "headers": headers, "user": "bench"}
             await app(scope, None, dropped)
 
-    benchmark.pedantic(lambda: asyncio.run(run()), rounds=10, warmup_rounds=1)
+    with asyncio.Runner() as loop:
+        benchmark.pedantic(lambda: loop.run(run()), rounds=10, warmup_rounds=1)
+        if limiter is not None:
+            loop.run(limiter.close())
     benchmark.extra_info.update(microseconds_a_request=round(1e6 * benchmark.stats.stats.median / REQUESTS, 1))
 
 
@@ -75,3 +83,28 @@ def test_request_with_metrics_alone(benchmark: BenchmarkFixture) -> None:
 def test_request_with_metrics_and_a_line_of_json(benchmark: BenchmarkFixture, logged: io.StringIO) -> None:
     requests(benchmark, observed(at_once, ROUTES))
     assert logged.getvalue().count('"event":"request"') >= REQUESTS
+
+
+def limited(benchmark: BenchmarkFixture, redis_url: str) -> None:
+    """Each request takes from its address, gives it back, and takes from its user."""
+    settings = Settings(jwt_secret=SECRETS[0], redis_url=redis_url, rate_limit_requests=10**9)
+    limiter = Limiter(settings)
+    told = []
+
+    async def counted(scope: Any, receive: Any, send: Any) -> None:
+        told.append(scope["quota"][1].allowed)
+        await at_once(scope, receive, send)
+
+    requests(benchmark, limited_by_address(limited_by_user(counted, limiter), limiter), limiter)
+    assert all(told)
+    assert len(told) >= REQUESTS
+    assert limiter.failed_at == float("-inf")
+
+
+def test_request_with_the_rate_limit_in_memory(benchmark: BenchmarkFixture) -> None:
+    limited(benchmark, "")
+
+
+def test_request_with_the_rate_limit_in_redis(benchmark: BenchmarkFixture, tmp_path: Path) -> None:
+    with valkey_server(tmp_path) as server:
+        limited(benchmark, server.url)

@@ -9,7 +9,7 @@ import pytest
 
 import engine
 from engine.assets import TYPES
-from tests.engine.test_assets import EVERY, GIVEN
+from tests.engine.asset_world import EVERY, GIVEN
 
 FIELDS = ["balance", "interest", "draw", "other_income", "shortfall", "cashflow"]
 ASSUMED = {"default": {"type": "mdr", "rate": 0.01}, "severity": 0.5, "residual_share": 0.8}
