@@ -1,6 +1,5 @@
 """POST /v1/analytics: measures of cashflows that are given, or of a projection that is made first."""
 
-from collections.abc import Callable
 from typing import Any
 
 import anyio.to_thread
@@ -9,19 +8,16 @@ import orjson
 from litestar import Request, Response, post
 
 from api import encode, limits
-from api.faults import type_refusal
 from api.named_tapes import with_tape
-from api.rest.projections import COLUMNS, INLINE_BODY_BYTES, READERS, SCENARIOS, body_type
+from api.rest.bodies import MEDIA_TYPES, Body
+from api.rest.projections import COLUMNS, SCENARIOS
 from api.rest.resources import owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
 from engine.analytics import Analysis, AnalyticsRequest, analyze
 from engine.analytics.request import results_by_type
 
-DECODERS: dict[str, Callable[[bytes], AnalyticsRequest]] = {
-    name: (msgspec.json if name == encode.JSON else msgspec.msgpack).Decoder(AnalyticsRequest).decode
-    for name in READERS
-}
+BODY = Body(AnalyticsRequest)
 
 
 def to_json(analysis: Analysis, measures: list[Any]) -> bytes:
@@ -32,15 +28,7 @@ def to_msgpack(analysis: Analysis, measures: list[Any]) -> bytes:
     return msgspec.msgpack.encode(results_by_type(analysis, measures), enc_hook=lambda array: array.tolist())
 
 
-ENCODERS = {name: to_json if name == encode.JSON else to_msgpack for name in READERS}
-
-
-def decode(body: bytes, media_type: str) -> AnalyticsRequest:
-    """The request in a body. Raises Refusal (400)."""
-    try:
-        return DECODERS[media_type](body)
-    except msgspec.ValidationError as error:
-        raise type_refusal(error, READERS[media_type](body), AnalyticsRequest) from error
+ENCODERS = {name: to_json if name == encode.JSON else to_msgpack for name in MEDIA_TYPES}
 
 
 def answer(request: AnalyticsRequest, threads: int | None, media_type: str) -> bytes:
@@ -53,11 +41,7 @@ async def create_analysis(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The measures that the body asks for."""
     settings: Settings = request.app.state.settings
     media_type = encode.choose(request.headers.get("accept", ""), ENCODERS)
-    given, body = body_type(request), await request.body()
-    if len(body) > INLINE_BODY_BYTES:
-        asked = await anyio.to_thread.run_sync(decode, body, given)
-    else:
-        asked = decode(body, given)
+    asked = await BODY.of(request)
     if asked.projection is not None:
         storage, owner = storage_of(request), owner_of(request)
         projection = await with_tape(asked.projection, storage, owner, settings, "projection.")

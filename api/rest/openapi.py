@@ -9,13 +9,14 @@ from api import encode
 from api.errors import ProblemDetails
 from api.faults import OfTape
 from api.rest import analytics, transitions
+from api.rest.bodies import MEDIA_TYPES
 from api.rest.health import Health, Live, version
 from api.rest.openapi_answers import HEADERS, problems, told
 from api.rest.openapi_backups import ROOTS as OF_BACKUPS
 from api.rest.openapi_backups import backup_paths
 from api.rest.openapi_stored import ROOTS, narrow, stored_paths
 from api.rest.profiles import ANSWERS
-from api.rest.projections import DECODERS, EXAMPLES
+from api.rest.projections import EXAMPLES
 from api.rest.tape_bodies import FORMATS, PARAMETERS
 from engine.analytics import MEASURES, AnalyticsRequest
 from engine.fields import FIELDS
@@ -53,9 +54,14 @@ def answer_schemas() -> dict[str, Any]:
     }
 
 
+def body_of(name: str, examples: dict[str, Any]) -> dict[str, Any]:
+    """A body of a Struct, with examples in JSON."""
+    body = {"schema": {"$ref": REFERENCE.format(name=name)}}
+    content = {kind: {**body, "examples": examples} if kind == encode.JSON else body for kind in MEDIA_TYPES}
+    return {"required": True, "content": content}
+
+
 def projection_path() -> dict[str, Any]:
-    body = {"schema": {"$ref": REFERENCE.format(name="ProjectionRequest")}}
-    content = {name: {**body, "examples": EXAMPLES} if name == encode.JSON else body for name in DECODERS}
     nested = {"schema": {"$ref": REFERENCE.format(name="Projection")}}
     text = {"schema": {"type": "string"}}
     binary: dict[str, Any] = {"schema": {}}
@@ -75,7 +81,7 @@ def projection_path() -> dict[str, Any]:
                 "schema": {"type": "array", "items": {"enum": [field.name for field in FIELDS]}},
             }
         ],
-        "requestBody": {"required": True, "content": content},
+        "requestBody": body_of("ProjectionRequest", EXAMPLES),
         "responses": {
             "200": {
                 "description": "The cashflows.",
@@ -88,15 +94,13 @@ def projection_path() -> dict[str, Any]:
 
 
 def analytics_path() -> dict[str, Any]:
-    body = {"schema": {"$ref": REFERENCE.format(name="AnalyticsRequest")}}
-    content = {name: {**body, "examples": analytics.EXAMPLES} if name == encode.JSON else body for name in DECODERS}
     kinds = {key: {"schema": {"$ref": REFERENCE.format(name="Analysis")}} for key in analytics.ENCODERS}
     operation = {
         "operationId": "createAnalysis",
         "summary": "Measure cashflows",
         "description": "The measures of the cashflows in the body, or of a projection that is made first, then by "
         "scenario where there are several.",
-        "requestBody": {"required": True, "content": content},
+        "requestBody": body_of("AnalyticsRequest", analytics.EXAMPLES),
         "responses": {
             "200": {"description": "The results, in the order of the measures.", "content": kinds},
             **problems("400", "401", "404", "406", "413", "415", "422", "500"),
@@ -106,15 +110,13 @@ def analytics_path() -> dict[str, Any]:
 
 
 def transitions_path() -> dict[str, Any]:
-    body = {"schema": {"$ref": REFERENCE.format(name="TransitionRequest")}}
-    content = {name: {**body, "examples": transitions.EXAMPLES} if name == encode.JSON else body for name in DECODERS}
     kinds = {key: {"schema": {"$ref": REFERENCE.format(name="TransitionViews")}} for key in transitions.ENCODERS}
     operation = {
         "operationId": "createTransitions",
         "summary": "Move a tape by a transition matrix",
         "description": "Cash of consumer credit whose loans move between states month by month, with the balances by "
         "state, the roll rates and the vintages.",
-        "requestBody": {"required": True, "content": content},
+        "requestBody": body_of("TransitionRequest", transitions.EXAMPLES),
         "responses": {
             "200": {"description": "The views.", "content": kinds},
             **problems("400", "401", "404", "406", "413", "415", "422", "500"),

@@ -1,6 +1,5 @@
 """POST /v1/projections: projects a request and answers in the media type that Accept asks for."""
 
-from collections.abc import Callable
 from typing import Any
 
 import anyio.to_thread
@@ -9,50 +8,19 @@ from litestar import Request, Response, post
 
 import engine
 from api import encode, limits
-from api.errors import Refusal
-from api.faults import type_refusal
 from api.kernel import project
 from api.named_tapes import with_tape
+from api.rest.bodies import Body
 from api.rest.resources import owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
 
-# A body beyond this is decoded in a thread, so that other requests go on.
-INLINE_BODY_BYTES = 128 * 1024
-
-from_json = msgspec.json.Decoder(engine.ProjectionRequest)
-from_msgpack = msgspec.msgpack.Decoder(engine.ProjectionRequest)
-DECODERS = {
-    "application/json": from_json.decode,
-    "application/msgpack": from_msgpack.decode,
-    "application/vnd.msgpack": from_msgpack.decode,
-}
-# The same bodies as plain objects.
-READERS: dict[str, Callable[[bytes], Any]] = {
-    name: msgspec.json.decode if name == "application/json" else msgspec.msgpack.decode for name in DECODERS
-}
-
-
-def decode(body: bytes, media_type: str, fields: list[str] | None) -> engine.ProjectionRequest:
-    """The request in a body; `fields` of the address take the place of those in the body."""
-    try:
-        projection = DECODERS[media_type](body)
-    except msgspec.ValidationError as error:
-        raise type_refusal(error, READERS[media_type](body), engine.ProjectionRequest) from error
-    return projection if fields is None else msgspec.structs.replace(projection, fields=fields)
+BODY = Body(engine.ProjectionRequest)
 
 
 def answer(projection: engine.ProjectionRequest, threads: int | None, work: int, media_type: str) -> bytes:
     """The encoded cashflows of a request of `work` loan-months."""
     return encode.ENCODERS[media_type](project(projection, threads, "rest", work))
-
-
-def body_type(request: Request[Any, Any, Any]) -> str:
-    """The media type of the body, JSON if it has none. Raises Refusal (415)."""
-    given = request.headers.get("content-type", "application/json").split(";")[0].strip().lower()
-    if given not in DECODERS:
-        raise Refusal(415, f"Content-Type is {given!r}; expected one of {', '.join(DECODERS)}.")
-    return given
 
 
 def fields_of(request: Request[Any, Any, Any]) -> list[str] | None:
@@ -66,12 +34,9 @@ async def create_projection(request: Request[Any, Any, Any]) -> Response[bytes]:
     """The cashflows of the request in the body."""
     settings: Settings = request.app.state.settings
     media_type = encode.choose(request.headers.get("accept", ""))
-    given, fields = body_type(request), fields_of(request)
-    body = await request.body()
-    if len(body) > INLINE_BODY_BYTES:
-        projection = await anyio.to_thread.run_sync(decode, body, given, fields)
-    else:
-        projection = decode(body, given, fields)
+    projection = await BODY.of(request)
+    if (fields := fields_of(request)) is not None:
+        projection = msgspec.structs.replace(projection, fields=fields)
     projection = await with_tape(projection, storage_of(request), owner_of(request), settings)
     threads = settings.calculation_thread_pool_size
     work = limits.check(projection, settings)

@@ -1,6 +1,5 @@
 """POST /v1/transitions: a tape moved by a transition-matrix model, with roll rates and vintages."""
 
-from collections.abc import Callable
 from typing import Any
 
 import anyio.to_thread
@@ -8,9 +7,8 @@ import msgspec
 from litestar import Request, Response, post
 
 from api import encode
-from api.faults import type_refusal
 from api.named_tapes import loaded
-from api.rest.projections import INLINE_BODY_BYTES, READERS, body_type
+from api.rest.bodies import MEDIA_TYPES, Body
 from api.rest.resources import only, owner_of, storage_of
 from api.roles import requires
 from api.settings import Settings
@@ -18,10 +16,7 @@ from api.transitions import check, moved
 from engine.transition_views import TransitionViews
 from engine.transitions import TransitionRequest
 
-DECODERS: dict[str, Callable[[bytes], TransitionRequest]] = {
-    name: (msgspec.json if name == encode.JSON else msgspec.msgpack).Decoder(TransitionRequest).decode
-    for name in READERS
-}
+BODY = Body(TransitionRequest)
 
 
 def to_json(views: TransitionViews) -> bytes:
@@ -32,15 +27,7 @@ def to_msgpack(views: TransitionViews) -> bytes:
     return msgspec.msgpack.encode(views, enc_hook=lambda array: array.tolist())
 
 
-ENCODERS = {name: to_json if name == encode.JSON else to_msgpack for name in READERS}
-
-
-def decode(body: bytes, media_type: str) -> TransitionRequest:
-    """The request in a body. Raises Refusal (400)."""
-    try:
-        return DECODERS[media_type](body)
-    except msgspec.ValidationError as error:
-        raise type_refusal(error, READERS[media_type](body), TransitionRequest) from error
+ENCODERS = {name: to_json if name == encode.JSON else to_msgpack for name in MEDIA_TYPES}
 
 
 def answer(request: TransitionRequest, settings: Settings, media_type: str) -> bytes:
@@ -55,11 +42,7 @@ async def create_transitions(request: Request[Any, Any, Any]) -> Response[bytes]
     settings: Settings = request.app.state.settings
     only(request, ())
     media_type = encode.choose(request.headers.get("accept", ""), ENCODERS)
-    given, body = body_type(request), await request.body()
-    if len(body) > INLINE_BODY_BYTES:
-        asked = await anyio.to_thread.run_sync(decode, body, given)
-    else:
-        asked = decode(body, given)
+    asked = await BODY.of(request)
     tape = await loaded(asked.tape, storage_of(request), owner_of(request), settings)
     asked = msgspec.structs.replace(asked, tape=tape)
     content = await anyio.to_thread.run_sync(answer, asked, settings, media_type)
