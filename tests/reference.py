@@ -418,9 +418,7 @@ def project_loan(
             "draw": loan.balance if i == start else 0.0,
             **dict.fromkeys(DELINQUENT, 0.0),  # tests/reference_late.py has those of loans that fall behind
         }
-        row["net_interest"] = row["interest"] - row["servicing_fee"]
-        row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))
-        row["cashflow"] = row["principal"] + row["net_interest"]
+        add_totals(row)
         performing = row["balance"]
         if i <= start:
             row["cashflow"] += row["servicing_fee"] - row["draw"]
@@ -431,6 +429,13 @@ def project_loan(
             out[name].append(row[name])
         alive *= 1 - mdr - smm
     return out
+
+
+def add_totals(row: dict[str, float]) -> None:
+    """Adds to OUT row, a loan's month, what follows from its other columns."""
+    row["net_interest"] = row["interest"] - row["servicing_fee"]
+    row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))
+    row["cashflow"] = row["principal"] + row["net_interest"]
 
 
 def add_up(parts: list[Columns], periods: int) -> Columns:

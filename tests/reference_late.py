@@ -11,6 +11,7 @@ from tests.reference import (
     LIQUIDATED,
     Cohort,
     Columns,
+    add_totals,
     add_up,
     age_of,
     burnt_out,
@@ -118,9 +119,7 @@ def project_late_loan(
         row["balance"] = math.fsum(owed)
         for k, name in enumerate(("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120"), 1):
             row[name] = owed[k] if k <= most else 0.0
-        row["net_interest"] = row["interest"] - row["servicing_fee"]
-        row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))
-        row["cashflow"] = row["principal"] + row["net_interest"]
+        add_totals(row)
         for name in FIELDS:
             out[name].append(row[name])
     return out

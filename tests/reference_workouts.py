@@ -11,7 +11,7 @@ from msgspec import structs
 
 from engine import Assumptions, Conventions, Loan
 from engine.workouts import Forbearance, Modification
-from tests.reference import FIELDS, Columns, add_up, age_of, rate_of, schedule, severity_of
+from tests.reference import FIELDS, Columns, add_totals, add_up, age_of, rate_of, schedule, severity_of
 from tests.reference_late import missed_payments
 
 State = tuple[str, int, int]
@@ -154,9 +154,7 @@ class Helped:
             row["modified"] = math.fsum(value for (kind, _, _), value in worth.items() if kind == "modified")
             for k, name in enumerate(("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120"), 1):
                 row[name] = worth.get(("late", k, 0), 0.0)
-            row["net_interest"] = row["interest"] - row["servicing_fee"]
-            row["principal"] = math.fsum((row["scheduled_principal"], row["prepayment"], row["recovery"]))
-            row["cashflow"] = row["principal"] + row["net_interest"]
+            add_totals(row)
             for name in FIELDS:
                 out[name].append(row[name])
         return out

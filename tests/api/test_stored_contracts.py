@@ -94,6 +94,15 @@ def run_columns(client: Client, analyst: dict[str, str], tape_id: str, **options
 TAPES = {**{f"loan {i}": {**TAPE, "loans": [loan]} for i, loan in enumerate(LOANS)}, "all": TAPE}
 
 
+@pytest.fixture
+def shards_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every two loans of a stored tape are a shard of a run."""
+    monkeypatch.setattr(tape_parquet, "ROW_GROUP", 2)
+    monkeypatch.setattr(sharding, "ROW_GROUP", 2)
+    monkeypatch.setattr(sharding, "ROW_GROUPS_A_SHARD", 1)
+    monkeypatch.setattr(sharding, "UNCUT_LOAN_MONTHS", 0)
+
+
 class TestOneAnswer:
     @pytest.mark.parametrize("name", TAPES)
     def test_rest_and_graphql_give_the_engines_numbers(self, client: Client, bearer: Any, name: str) -> None:
@@ -118,12 +127,8 @@ class TestOneAnswer:
             np.testing.assert_allclose(ran[field], expected[field], rtol=1e-12, atol=1e-9, err_msg=field)
 
     def test_runs_in_shards_find_the_tables_in_every_slice(
-        self, client: Client, analyst: dict[str, str], monkeypatch: pytest.MonkeyPatch
+        self, client: Client, analyst: dict[str, str], shards_of_two: None
     ) -> None:
-        monkeypatch.setattr(tape_parquet, "ROW_GROUP", 2)
-        monkeypatch.setattr(sharding, "ROW_GROUP", 2)
-        monkeypatch.setattr(sharding, "ROW_GROUPS_A_SHARD", 1)
-        monkeypatch.setattr(sharding, "UNCUT_LOAN_MONTHS", 0)
         expected = projected(TAPE)
         ran = run_columns(client, analyst, stored(client, analyst, TAPE))
         for field in FIELDS:
@@ -188,12 +193,8 @@ class TestRefusals:
         assert [fault["path"] for fault in run["error"]["faults"]] == ["cutoff_date"]
 
     def test_a_failed_run_names_the_loan_by_its_place_in_the_tape(
-        self, client: Client, analyst: dict[str, str], monkeypatch: pytest.MonkeyPatch
+        self, client: Client, analyst: dict[str, str], shards_of_two: None
     ) -> None:
-        monkeypatch.setattr(tape_parquet, "ROW_GROUP", 2)
-        monkeypatch.setattr(sharding, "ROW_GROUP", 2)
-        monkeypatch.setattr(sharding, "ROW_GROUPS_A_SHARD", 1)
-        monkeypatch.setattr(sharding, "UNCUT_LOAN_MONTHS", 0)
         late = {**PLAIN, "next_payment_date": "2024-01-15"}
         tape_id = stored(client, analyst, {"loans": [PLAIN, PLAIN, PLAIN, late, PLAIN]})
         body = {"tape_id": tape_id, "cutoff_date": CUTOFF}

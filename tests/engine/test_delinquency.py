@@ -1,6 +1,7 @@
 """Roll rates: a loan by hand, the plain reference, and what must hold for all."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -61,17 +62,25 @@ def behind(draw: st.DrawFn, any_loan: st.SearchStrategy[engine.Loan]) -> engine.
 tapes = st.lists(behind(secured()), min_size=1, max_size=4)
 
 
+def assert_equal(
+    reference: Callable[..., Any], tape: list[engine.Loan], assumed: engine.Assumptions, choices: engine.Conventions
+) -> engine.Cashflows:
+    """The pool's cashflows, which are those of the reference, and so are the loans' added up."""
+    flows = engine.project(request(tape, assumed, conventions=choices))
+    expected = reference(tape, assumed, choices, flows.periods)
+    opening = sum(loan.balance for loan in tape)
+    assert_close(flows.columns, expected, opening)
+    each = engine.project(request(tape, assumed, conventions=choices, level="loan"))
+    assert_close({name: each[name].sum(axis=0) for name in ALL}, expected, opening)
+    return flows
+
+
 @given(tape=tapes, assumed=assumptions(), choices=conventions)
 @SOME
 def test_pool_and_loans_equal_the_reference(
     tape: list[engine.Loan], assumed: engine.Assumptions, choices: engine.Conventions
 ) -> None:
-    flows = engine.project(request(tape, assumed, conventions=choices))
-    expected = reference_late.project_late_pool(tape, assumed, choices, flows.periods)
-    opening = sum(loan.balance for loan in tape)
-    assert_close(flows.columns, expected, opening)
-    each = engine.project(request(tape, assumed, conventions=choices, level="loan"))
-    assert_close({name: each[name].sum(axis=0) for name in ALL}, expected, opening)
+    assert_equal(reference_late.project_late_pool, tape, assumed, choices)
 
 
 @given(tape=tapes, assumed=assumptions(), choices=conventions)
