@@ -30,6 +30,7 @@
 #define RING 16  /* vectors a block when past months are kept for the loss cap */
 
 typedef double vec __attribute__((vector_size(64), aligned(8)));
+typedef double line __attribute__((vector_size(64), aligned(64))); /* as vec, in one line of the cache */
 typedef long long mask __attribute__((vector_size(64), aligned(8)));
 
 typedef struct {
@@ -111,10 +112,12 @@ SIMD static void level_terms(const double *balance, const double *rate, const do
     *(vec *)tail = owed;
 }
 
+/* OUT the least and the most of x, but for numbers below zero, which empty lanes have as their last month. */
 static inline void span(const double *x, long n, double *low, double *high) {
-    *low = *high = x[0];
-    for (long i = 1; i < n; i++) {
-        if (x[i] < *low) *low = x[i];
+    *low = 1e300;
+    *high = -1;
+    for (long i = 0; i < n; i++) {
+        if (x[i] >= 0 && x[i] < *low) *low = x[i];
         if (x[i] > *high) *high = x[i];
     }
 }
@@ -124,16 +127,18 @@ static inline void span(const double *x, long n, double *low, double *high) {
 static inline __attribute__((always_inline)) void contract_block(
     const contract_run *run, long first, long vectors, long months, int with_rate, int with_fee, int with_loss,
     double severity, long lag, double *balance, double *interest, double *fees, double *capped, double *ring) {
-    vec a[BLOCK];
-    const vec *payment = (const vec *)run->payment + first, *factor = (const vec *)run->factor + first;
-    const vec *rate = (const vec *)run->rate + first, *fee = (const vec *)run->fee + first;
+    line a[BLOCK], payment[BLOCK], factor[BLOCK], rate[BLOCK], fee[BLOCK];
+    memcpy(payment, (const vec *)run->payment + first, (size_t)vectors * sizeof(vec));
+    memcpy(factor, (const vec *)run->factor + first, (size_t)vectors * sizeof(vec));
+    if (with_rate) memcpy(rate, (const vec *)run->rate + first, (size_t)vectors * sizeof(vec));
+    if (with_fee) memcpy(fee, (const vec *)run->fee + first, (size_t)vectors * sizeof(vec));
     const vec *tail = (const vec *)run->tail + first, *last = (const vec *)run->last + first;
     const vec *io = (const vec *)run->interest_only + first;
     vec *past = (vec *)ring;
     double first_end, last_end, io_low, io_high;
     span((const double *)last, vectors * LANES, &first_end, &last_end);
     span((const double *)io, vectors * LANES, &io_low, &io_high);
-    for (long i = 0; i < vectors; i++) a[i] = (vec){0};
+    for (long i = 0; i < vectors; i++) a[i] = (line){0};
     if (with_loss) memset(ring, 0, sizeof(vec) * (size_t)(vectors * (lag + 1)));
     long slot = 0;
     for (long t = (long)last_end; t >= 0; t--) {
