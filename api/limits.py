@@ -78,16 +78,17 @@ def lines(request: engine.ProjectionRequest) -> int:
     return max(1, len(set(groups))) if isinstance(groups, (list, np.ndarray)) else 1
 
 
-def result_cells(request: engine.ProjectionRequest) -> int:
-    """Numbers in the answer at most."""
+def result_cells(request: engine.ProjectionRequest, of_line: int | None = None) -> int:
+    """Numbers in the answer at most. of_line: its steps, where they are known already."""
     fields = DEFAULT_FIELDS if request.fields is None else request.fields
-    return lines(request) * months(request) * scenario_count(request) * (len(fields) + 1)
+    return lines(request) * (steps(request) if of_line is None else of_line) * (len(fields) + 1)
 
 
 def check(request: engine.ProjectionRequest, settings: Settings) -> int:
     """The loan-months of a request. Raises Refusal (413) for what is too large."""
-    work = check_loan_months(loan_months(request), settings)
-    cells = result_cells(request)
+    once = steps(request)
+    work = check_loan_months(len(request.tape) * once, settings)
+    cells = result_cells(request, once)
     if cells > settings.max_result_cells:
         raise Refusal(
             413,

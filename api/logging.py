@@ -69,22 +69,21 @@ def scrubbing(scrubber: Scrubber) -> Processor:
 
 # What a record has of itself; all else was put on it as a field, but for what the chain drops.
 OF_RECORDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "color_message", "taskName"}
-OF_LINES = ("timestamp", "level", "logger", "event", "exc_info", "stack_info", "positional_args")
+OF_LINES = frozenset({"timestamp", "level", "logger", "event", "exc_info", "stack_info", "positional_args"})
 
 
 def plain_event(record: logging.LogRecord) -> EventDict | None:
     """The event that the chain would make of a record, in order; none of one that it has to look at more closely."""
     if record.exc_info or record.exc_text or record.stack_info or type(record.msg) is not str:
         return None
-    more = {name: value for name, value in record.__dict__.items() if name not in OF_RECORDS}
-    if any(name in more for name in OF_LINES) or any(name[0] == "_" for name in more):
-        return None
     at = datetime.now(tz=UTC).replace(tzinfo=None).isoformat() + "Z"
     event = {"timestamp": at, "level": record.levelname.lower(), "logger": record.name, "event": record.getMessage()}
-    event.update(more)
-    for name, value in correlation.fields.get().items():
-        event.setdefault(name, value)
-    return event
+    for name, value in record.__dict__.items():
+        if name not in OF_RECORDS:
+            if name in OF_LINES or name[0] == "_":
+                return None
+            event[name] = value
+    return {**event, **{name: value for name, value in correlation.fields.get().items() if name not in event}}
 
 
 class JsonFormatter(structlog.stdlib.ProcessorFormatter):
@@ -158,6 +157,9 @@ def configure(settings: Settings) -> None:
         logger.handlers.clear()
         logger.setLevel(logging.NOTSET)
         logger.propagate = True
+    # No line tells a place in the code, a thread or a process, and finding them takes as long as writing the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     # structlog's own loggers hand over to the standard library, where Sentry and the tests listen too.

@@ -100,24 +100,47 @@ class Count(msgspec.Struct, frozen=True):
     shared: bool = False
 
 
+def until_forgotten(quota: Quota, last: int, now: int) -> int:
+    """Whole seconds until what was used last at `last` is a window old."""
+    return max(1, math.ceil((last - now) / 1000) + quota.window)
+
+
 def counted(quota: Quota, cost: int, allowed: bool, slot: int, now: int, live: list[tuple[int, int, int]]) -> Count:
     """The count of a caller whose use is `live`: slots, oldest first, what was used in each, and when last.
 
     Times are in milliseconds.
     """
-
-    def seconds_until_forgotten(last: int) -> int:
-        return max(1, math.ceil((last - now) / 1000) + quota.window)
-
     used = sum(count for _, count, _ in live)
-    reset = seconds_until_forgotten(live[0][2]) if live else 0
+    reset = until_forgotten(quota, live[0][2], now) if live else 0
     retry, over = 0, used + cost - quota.limit
     for _, count, last in live if not allowed else []:
         over -= count
-        retry = seconds_until_forgotten(last)
+        retry = until_forgotten(quota, last, now)
         if over <= 0:
             break
     return Count(allowed, max(0, quota.limit - used), slot, reset, retry)
+
+
+class Used:
+    """What a caller has used: slots in the order of time, each with its count and when it was last used; their total.
+
+    Slots are looked at once when they begin and once when they are forgotten, not with every request.
+    """
+
+    __slots__ = ("slots", "total")
+
+    def __init__(self) -> None:
+        self.slots: dict[int, tuple[int, int]] = {}
+        self.total = 0
+
+    def forget(self, until: int) -> None:
+        """Drops the slots last used at `until` or before."""
+        while (slot := next(iter(self.slots), None)) is not None and self.slots[slot][1] <= until:
+            self.total -= self.slots.pop(slot)[0]
+
+    def add(self, slot: int, cost: int, now: int) -> None:
+        self.slots[slot] = (self.slots.get(slot, (0, 0))[0] + cost, now)
+        self.total += cost
 
 
 class Memory:
@@ -125,30 +148,32 @@ class Memory:
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
         self.clock = clock
-        # By slot: what was used in it, and when last.
-        self.used: dict[tuple[str, str], dict[int, tuple[int, int]]] = {}
+        self.used: dict[tuple[str, str], Used] = {}
 
     def take(self, quota: Quota, who: str, cost: int) -> Count:
         """Takes a cost if it fits."""
         now = int(1000 * self.clock())
-        slot = now // quota.width
         # Put at the end again: the first is the one seen longest ago.
-        before = self.used.pop((quota.name, who), {})
-        live = {at: (count, last) for at, (count, last) in before.items() if last > now - 1000 * quota.window}
-        allowed = sum(count for count, _ in live.values()) + cost <= quota.limit
-        if allowed and cost:
-            live[slot] = (live.get(slot, (0, 0))[0] + cost, now)
-        self.used[quota.name, who] = live
+        used = self.used.pop((quota.name, who), None) or Used()
+        self.used[quota.name, who] = used
         if len(self.used) > MAX_CALLERS:
             del self.used[next(iter(self.used))]
-        return counted(quota, cost, allowed, slot, now, sorted((at, *found) for at, found in live.items()))
+        used.forget(now - 1000 * quota.window)
+        slot = now // quota.width
+        if used.total + cost > quota.limit:
+            live = [(at, count, last) for at, (count, last) in used.slots.items()]
+            return counted(quota, cost, False, slot, now, live)
+        if cost:
+            used.add(slot, cost, now)
+        first = next(iter(used.slots.values()), None)
+        reset = 0 if first is None else until_forgotten(quota, first[1], now)
+        return Count(True, quota.limit - used.total, slot, reset, 0)
 
     def give_back(self, quota: Quota, who: str, slot: int) -> None:
         """Undoes a cost of one that was taken in a slot."""
-        live = self.used.get((quota.name, who), {})
-        count, last = live.get(slot, (0, 0))
-        if count > 0:
-            live[slot] = (count - 1, last)
+        used = self.used.get((quota.name, who))
+        if used is not None and (found := used.slots.get(slot)) is not None and found[0] > 0:
+            used.add(slot, -1, found[1])
 
 
 class Shared:

@@ -10,6 +10,7 @@ import ipaddress
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 from litestar.types import ASGIApp, Message, Receive, Send
@@ -27,12 +28,16 @@ TOO_MANY = 4429
 def address_of(scope: Any) -> str:
     """Who is counted before authentication: an IPv4 address, or the network of 64 bits that an IPv6 one is in."""
     client = scope.get("client")
-    if client is None:
-        return "unknown"
+    return "unknown" if client is None else counted_as(str(client[0]))
+
+
+@lru_cache(maxsize=4096)
+def counted_as(host: str) -> str:
+    """The address or network that a host is counted as, and what is no address as itself."""
     try:
-        address = ipaddress.ip_address(client[0])
+        address = ipaddress.ip_address(host)
     except ValueError:
-        return str(client[0])
+        return host
     if isinstance(address, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((address, 64), strict=False))
     return str(address)

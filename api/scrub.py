@@ -41,6 +41,7 @@ SIGN_TEXTS = (
 SIGNS = re.compile("|".join(SIGN_TEXTS), re.IGNORECASE)
 # Shorter values occur in innocent texts.
 SHORTEST = 6
+NUMBERS = frozenset({int, float, bool})
 DEEPEST = 12
 MOST_KEYS = 1024
 
@@ -87,6 +88,7 @@ class Scrubber:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         known = {form for secret in secrets for form in forms(secret) if len(form) >= SHORTEST}
         self.keys: dict[str, str] = {}
+        self.plain_keys: set[str] = set()
         # The longest first: one secret may begin with another.
         ordered = sorted(known, key=len, reverse=True)
         self.secrets = tuple(ordered)
@@ -107,17 +109,33 @@ class Scrubber:
         """Whether a flat event shows at one look that there is nothing to take out; nested ones do not."""
         texts = []
         for key, value in event.items():
-            if isinstance(value, str):
+            if type(value) is str:
                 texts.append(value)
-            elif value is not None and type(value) not in (int, float, bool):
+            elif value is not None and type(value) not in NUMBERS:
                 return False
-            if self.is_secret(key):
+            if key not in self.plain_keys and not self.is_plain_key(key):
                 return False
-            texts.append(key)
-        whole = "\n".join(texts)
+        return self.is_plain("\n".join(texts))
+
+    def is_plain_key(self, key: str) -> bool:
+        """Whether a key neither names a secret nor shows one; those that do not are remembered."""
+        if type(key) is not str or self.is_secret(key) or not self.is_plain(key):
+            return False
+        # The same few dozen come again and again.
+        if len(self.plain_keys) < MOST_KEYS:
+            self.plain_keys.add(key)
+        return True
+
+    def is_plain(self, text: str) -> bool:
+        """Whether plain search finds no known secret and no sign of one in a text."""
         # Letters beyond ASCII may be signs in another case.
-        low = whole.lower() if whole.isascii() else SIGN_TEXTS[0]
-        return not any(sign in low for sign in SIGN_TEXTS) and not any(secret in whole for secret in self.secrets)
+        if not text.isascii():
+            return False
+        low = text.lower()
+        for sign in SIGN_TEXTS:
+            if sign in low:
+                return False
+        return all(secret not in text for secret in self.secrets)
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """The value without secrets in it, at any depth; other kinds of object as their text."""

@@ -28,6 +28,8 @@ from bench.native import ROOT
 SECRET = "a secret of the benchmarks, of 32 bytes and more"
 START_SECONDS = 30.0
 SERVE = [sys.executable, "-c", "from api.entry import main; main()", "serve", "--port"]
+# Requests are counted as in production, against a quota that no load uses up.
+QUOTA = {"RATE_LIMIT_ENABLED": "true", "RATE_LIMIT_REQUESTS": str(10**9)}
 EMPTY = [sys.executable, "-m", "bench.empty"]
 
 
@@ -73,8 +75,8 @@ def free_port() -> int:
 @contextmanager
 def serving(command: list[str], folder: Path) -> Iterator[Server]:
     """A server started by the command and a free port, until the end of the block; its log is kept in the folder."""
-    settings = Settings(jwt_secret=SECRET, state_dir=str(folder), rate_limit_enabled=False)
-    given = {"JWT_SECRET": SECRET, "STATE_DIR": str(folder), "RATE_LIMIT_ENABLED": "false", "LOG_FORMAT": "json"}
+    settings = Settings(jwt_secret=SECRET, state_dir=str(folder))
+    given = {"JWT_SECRET": SECRET, "STATE_DIR": str(folder), "LOG_FORMAT": "json"} | QUOTA
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     port, start = free_port(), time.perf_counter()
     with (folder / "log").open("wb") as log:

@@ -4,12 +4,14 @@ from typing import Any
 
 import anyio.to_thread
 import msgspec
-from litestar import Request, Response, post
+from litestar import Request
+from litestar.types import ASGIApp
 
 import engine
 from api import encode, limits
 from api.kernel import project
 from api.named_tapes import with_tape
+from api.rest.answers import Answer, Route
 from api.rest.bodies import Body
 from api.rest.resources import owner_of, storage_of
 from api.roles import requires
@@ -29,8 +31,8 @@ def fields_of(request: Request[Any, Any, Any]) -> list[str] | None:
     return None if given is None else [name.strip() for text in given for name in text.split(",") if name.strip()]
 
 
-@post("/v1/projections", status_code=200, guards=[requires("reader")])
-async def create_projection(request: Request[Any, Any, Any]) -> Response[bytes]:
+@Route("/v1/projections", http_method="POST", status_code=200, guards=[requires("reader")])
+async def create_projection(request: Request[Any, Any, Any]) -> ASGIApp:
     """The cashflows of the request in the body."""
     settings: Settings = request.app.state.settings
     media_type = encode.choose(request.headers.get("accept", ""))
@@ -44,7 +46,7 @@ async def create_projection(request: Request[Any, Any, Any]) -> Response[bytes]:
         content = await anyio.to_thread.run_sync(answer, projection, threads, work, media_type)
     else:
         content = answer(projection, threads, work, media_type)
-    return Response(content, media_type=media_type, headers={"vary": "Accept"})
+    return Answer(content, media_type, vary="Accept")
 
 
 LOAN = {"type": "loan", "loan_id": "A1", "balance": 250000.0, "annual_rate": 0.065, "remaining_term": 360, "age": 0}

@@ -3,6 +3,7 @@
 import asyncio
 import signal
 import time
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -105,7 +106,7 @@ def test_no_stretch_as_long_as_the_window_sees_more_than_the_limit(
         assert max(count.retry, count.reset) <= window
         if not count.allowed and cost <= limit:
             later = Memory(lambda at=clock.now + count.retry + 0.001: at)
-            later.used = {who: dict(used) for who, used in memory.used.items()}
+            later.used = deepcopy(memory.used)
             assert later.take(quota, "ada", cost).allowed
 
 
