@@ -1,7 +1,7 @@
 """The payments of loans in the months from the cut-off: how many fall into each, and the years of interest due.
 
-Reckoned once for each distinct set of dates and conventions, all of them at once. Month t runs from t - 1 to t months
-after the cut-off, the last day included; a cut-off on the last day of a month has months that end on last days.
+Reckoned once for each distinct set of dates and conventions, whenever its loans end. Month t runs from t - 1 to t
+months after the cut-off, the last day included; a cut-off on the last day of a month has months that end on last days.
 """
 
 import datetime
@@ -12,10 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import _core
-from engine.dates import add_months
+from engine.calendar_parts import Part, months_only
 from engine.errors import AssumptionError, Problem
-from engine.loans import MAX_TERM
-from engine.payment_dates import Faults, by_date, months_only
+from engine.payment_dates import Faults, by_date, edges_from
 from engine.payments import MONTHS, PAYMENTS_A_YEAR, Payments, refuse_terms
 
 if TYPE_CHECKING:
@@ -83,8 +82,7 @@ def check_spread(
         return
     start = np.zeros(len(loans), dtype=np.int64)
     if cutoff is not None:
-        edges = add_months(np.array(cutoff, dtype="datetime64[D]"), np.arange(MAX_TERM + 25), end_of_month=True)
-        start = np.where(future, np.searchsorted(edges, payments.origination, side="left"), 0)
+        start = np.where(future, np.searchsorted(edges_from(cutoff), payments.origination, side="left"), 0)
     short = told & (loans.amortization_term + loans.interest_only + start < loans.term)
     refuse = Faults(payments)
     refuse(short, "amortization_term", "ends before maturity; expected the months to it at least")
@@ -97,33 +95,31 @@ def placed(
 ) -> "LoanArrays":  # fmt: skip
     """The loans with calendars for `some` of them."""
     dated = (payments.dated | future)[some]
+    by_months, by_dates = some[~dated], some[dated]
     n, term = len(loans), np.array(loans.term)
-    by_month = months_only(payments.frequency[some[~dated]], term[some[~dated]])
-    parts = [by_month]
-    if dated.any():
+    parts: list[tuple[Part, Integers]] = []
+    if len(by_months):
+        parts.append((months_only(payments.frequency[by_months], term[by_months]), by_months))
+    if len(by_dates):
         assert cutoff is not None
-        parts.append(by_date(payments, term, cutoff, some[dated]))
+        parts.append((by_date(payments, term, cutoff, by_dates), by_dates))
     calendar, pattern = np.full(n, -1, dtype=np.int32), np.full(n, -1, dtype=np.int32)
-    start = np.zeros(n, dtype=np.int32)
-    first = np.zeros(n, dtype=np.int64)
-    width = max(int(part.last.max(initial=1)) for part in parts)
+    start, first = np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64)
+    width = max(int(part.last.max()) for part, _ in parts)
     begins: list[NDArray[np.int32]] = []
     years, offset = [np.zeros(1)], 1
-    flags: list[Any] = []
-    for part, where in zip(parts, (some[~dated], some[dated]), strict=False):
-        if not len(where):
-            continue
-        calendar[where] = part.of_loan + sum(len(each) for each in begins)
-        start[where], first[where] = part.start[part.of_loan], part.first[part.of_loan]
-        if part.dated:
-            term[where] = part.last[part.of_loan]
+    flags: list[NDArray[np.int8]] = []
+    for part, where in parts:
+        calendar[where] = part.of_loan + sum(map(len, begins))
+        pattern[where] = part.kind + sum(map(len, flags))
+        start[where], first[where], term[where] = part.start, part.first, part.last
         begins.append(part.begins(width, offset))
         flags.append(part.flags(width + MAX_LAG + 1))
         years.append(part.years)
         offset += len(part.years)
     kinds, kind = np.unique(np.concatenate(flags), axis=0, return_inverse=True)
     every = (kinds[:, 1:] == _core.MONTH_PAYS).all(axis=1)
-    pattern[some] = np.where(every[kind.reshape(-1)], -1, kind.reshape(-1))[calendar[some]]
+    pattern[some] = np.where(every, -1, np.arange(len(kinds)))[kind.reshape(-1)][pattern[some]]
     free = np.where((loans.interest_only > 0) & (start > 0), loans.interest_only + start, loans.interest_only)
     begin = np.concatenate(begins)
     found = PaymentCalendars(
@@ -148,9 +144,8 @@ def counted(
     """Payments over which principal is spread, from the cut-off; those after maturity of a balloon included."""
     found = np.zeros(len(loans))
     some = np.flatnonzero(calendar >= 0)
-    rows = begins[calendar[some]]
-    last = np.minimum(term[some], begins.shape[1] - 1)
-    found[some] = rows[np.arange(len(some)), last] - rows[:, 0]
+    rows = calendar[some]
+    found[some] = begins[rows, np.minimum(term[some], begins.shape[1] - 1)] - begins[rows, 0]
     over = np.where(loans.amortization_term > 0, free + loans.amortization_term - loans.term, 0)[some]
     found[some] += np.rint(np.maximum(over, 0) * PAYMENTS_A_YEAR[payments.frequency[some]] / 12)
     return found

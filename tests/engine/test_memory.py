@@ -78,7 +78,7 @@ def test_distinct_payment_dates_take_five_bytes_a_month_and_not_eight_of_everyth
     next_payment = np.datetime64("2026-01-01") + 1 + np.arange(n) % 28
     tape = engine.Tape.from_columns(
         balance=1e5, annual_rate=0.05, remaining_term=240, next_payment_date=next_payment,
-        origination_date=next_payment - 1 - 31 * (np.arange(n) // 28), day_count="ACT/360",
+        paid_to_date=next_payment - 1 - np.arange(n) // 28, day_count="ACT/360",
     )  # fmt: skip
     loans = tape.arrays()
     dated, most = peak(lambda: on_dates(loans, datetime.date(2025, 12, 31)))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 import engine
 from engine import dates
 from engine.day_count import DAY_COUNTS
+from engine.payment_calendars import on_dates
 from tests import reference
 from tests.engine.test_contracts import INDICES, STEPS, assert_near, index_of
 from tests.engine.test_kernel import ALL, FEW, conventions, ungrouped
@@ -342,6 +343,51 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
         assert first[name].tobytes() == second[name].tobytes(), name
     total = first["principal"].sum() + first["loss"].sum()
     assert total == pytest.approx(first.opening_balance, rel=1e-12)
+
+
+def calendars_of(columns: dict[str, Any]) -> Any:
+    """The calendars of loans of 24 to 143 months from the end of January 2025, and which each loan has."""
+    n = 1_200
+    tape = engine.Tape.from_columns(balance=1e5, annual_rate=0.05, remaining_term=24 + np.arange(n) % 120, **columns)
+    terms = on_dates(tape.arrays(), datetime.date(2025, 1, 31)).contracts
+    assert terms is not None
+    assert terms.calendars is not None
+    return terms.calendars
+
+
+def test_loans_that_end_on_regular_dates_share_the_calendar_of_their_set() -> None:
+    # Ten days of the month by two day counts, 120 terms; maturities on the same days as the payments change nothing.
+    # What was originated before the last regular date owes from that date, whenever it was.
+    number = np.arange(1_200)
+    day = 3 + number // 120
+    count = np.array(["ACT/360", "30E/360"], dtype=object)[number % 2]
+    following = np.datetime64("2025-02") + np.zeros(1_200, dtype=int)
+    columns = {"next_payment_date": following.astype("datetime64[D]") + day - 1, "day_count": count.tolist()}
+    found = calendars_of(columns)
+    assert len(found.begins) == 20
+    assert (found.payments == 24 + number % 120).all()
+    maturity = (following + 23 + number % 120).astype("datetime64[D]") + day - 1
+    origin = np.datetime64("2024-12-31") - number
+    again = calendars_of({**columns, "maturity_date": maturity, "origination_date": origin})
+    assert again.begins.tobytes() == found.begins.tobytes()
+    assert again.years.tobytes() == found.years.tobytes()
+
+
+def test_a_stub_takes_the_calendar_of_the_set_and_another_last_payment() -> None:
+    # Due on the 20th, ending on the 25th: 5 days more of ACT/360 after the last regular payment.
+    number = np.arange(1_200)
+    following = (np.datetime64("2025-02") + np.zeros(1_200, dtype=int)).astype("datetime64[D]")
+    maturity = (np.datetime64("2025-02") + 23 + number % 120).astype("datetime64[D]") + 24
+    found = calendars_of({"next_payment_date": following + 19, "maturity_date": maturity, "day_count": "ACT/360"})
+    assert len(found.begins) == 1 + 120
+    term = 24 + number % 120
+    last = found.begins[found.calendar, term] - 1
+    assert found.years[last] == pytest.approx(np.full(1_200, 5 / 360), rel=1e-15)
+    assert (found.payments == term + 1).all()
+    shared = found.begins[0]
+    for calendar in (1, 60, 120):
+        own = found.begins[calendar]
+        assert found.years[own[0] : own[20]].tobytes() == found.years[shared[0] : shared[20]].tobytes()
 
 
 def test_columns_of_dates_equal_loans_of_texts() -> None:
