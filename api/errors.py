@@ -11,6 +11,7 @@ from litestar.exceptions import HTTPException
 import engine
 from api import metrics
 from api.correlation import request_id
+from engine.conversion import problem_of
 from engine.errors import MAX_PROBLEMS
 
 PROBLEM_JSON = "application/problem+json"
@@ -54,8 +55,8 @@ class Refusal(Exception):
 
 def fault_of(error: msgspec.ValidationError, below: str = "") -> Fault:
     """The fault that msgspec names, its path below `below`."""
-    message, found, path = str(error).partition(" - at `$")
-    return Fault((below + (path.rstrip("`") if found else "")).lstrip("."), message)
+    problem = problem_of(error, below)
+    return Fault(problem.path, problem.message)
 
 
 def decode_refusal(error: msgspec.DecodeError) -> Refusal:

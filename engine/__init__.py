@@ -11,6 +11,7 @@ from engine.assets import CashflowTable, GivenCashflow, Lease, Receivable, Revol
 from engine.assumptions import PRESETS, Assumptions, Condition, Conventions, Rule, Scenario
 from engine.cashflows import Cashflows
 from engine.composed_curves import Burnout, Scaled, Seasonal, Timing
+from engine.conversion import convert
 from engine.curves import Abs, Cdr, Cpr, Hep, Mdr, Mhp, Psa, Sda, Smm, Vector
 from engine.delinquency import Delinquency
 from engine.errors import AssumptionError, EngineError, InvalidInput, Problem, TapeError, TapeFileError
@@ -46,7 +47,7 @@ __all__ = [
     "ProjectionRequest", "PropertySeverity", "Psa", "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving",
     "RowProblems", "Rule", "Scaled", "Scenario", "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm",
     "StepDownPenalty", "StudentLoan", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
-    "YieldMaintenance", "analytics", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project",
+    "YieldMaintenance", "analytics", "convert", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project",
     "project_batches", "read_tape", "summarize", "transitions",
 ]  # fmt: skip
 

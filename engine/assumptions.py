@@ -15,7 +15,7 @@ from engine.composed_curves import (
 )
 from engine.curves import UNIT_RANGE, out_of_range
 from engine.delinquency import Delinquency
-from engine.errors import Problem
+from engine.errors import Problem, one_of
 from engine.rates import RatePath
 from engine.severity import Severity
 
@@ -65,8 +65,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         found = [] if self.where else [Problem(f"{path}.where", "is empty; expected at least one column's condition")]
         for column, condition in self.where.items():
             if column not in NUMBERS + TEXTS:
-                allowed = ", ".join(NUMBERS + TEXTS)
-                found.append(Problem(f"{path}.where[{column!r}]", f"is no column of rules; expected one of {allowed}"))
+                message = f"is no column of rules; expected {one_of(column, NUMBERS + TEXTS)}"
+                found.append(Problem(f"{path}.where[{column!r}]", message))
             else:
                 found += condition.problems(f"{path}.where[{column!r}]", column)
         return found + inner_problems(self.assumptions, f"{path}.assumptions", "rule")

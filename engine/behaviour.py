@@ -14,7 +14,7 @@ from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
 from engine.composed_curves import Timing
 from engine.curtailments import check_curtailments, curtailment_rule
 from engine.curves import Curve, Rates, Vector, When
-from engine.errors import AssumptionError, Problem
+from engine.errors import AssumptionError, Problem, one_of
 from engine.loan_arrays import LoanArrays
 from engine.month_patterns import patterns_of
 from engine.request import ProjectionRequest
@@ -346,8 +346,8 @@ def conventions_of(given: str | Conventions) -> Conventions:
             raise AssumptionError(problems)
         return given
     if given not in PRESETS:
-        allowed = ", ".join(repr(name) for name in PRESETS)
-        raise AssumptionError([Problem("conventions", f"is {given!r}; expected one of {allowed}, or the Struct")])
+        message = f"is {given!r}; expected the Struct, or {one_of(given, PRESETS)}"
+        raise AssumptionError([Problem("conventions", message)])
     return PRESETS[given]
 
 

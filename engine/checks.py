@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import MAX_PROBLEMS, Problem
+from engine.errors import MAX_PROBLEMS, Problem, one_of
 from engine.loans import AMORTIZATIONS
 
 RATE = "a decimal in [0, 1]"
@@ -161,10 +161,9 @@ class Checks:
         """The column as indices into AMORTIZATIONS."""
         value = self.columns["amortization"]
         codes = {name: i for i, name in enumerate(AMORTIZATIONS)}
-        allowed = "one of " + ", ".join(AMORTIZATIONS)
         if isinstance(value, str):
             if value not in codes:
-                self.report("amortization", None, f"is {value!r}; expected {allowed}")
+                self.report("amortization", None, f"is {value!r}; expected {one_of(value, AMORTIZATIONS)}")
             return repeated(np.int8(codes.get(value, 0)), self.n)
         if (
             type(value) is list
@@ -175,6 +174,7 @@ class Checks:
         kinds, index = np.unique(np.asarray(value, dtype=object).astype(str), return_inverse=True)
         for kind in kinds:
             if kind not in codes:
+                allowed = one_of(str(kind), AMORTIZATIONS)
                 for i in np.flatnonzero(index == np.flatnonzero(kinds == kind)[0])[:MAX_PROBLEMS]:
                     self.report("amortization", int(i), f"is {str(kind)!r}; expected {allowed}")
         table = np.array([codes.get(str(kind), 0) for kind in kinds], dtype=np.int8)
@@ -185,12 +185,12 @@ class Checks:
         value = self.columns[name]
         if value is None or isinstance(value, str):
             if value and value not in allowed:
-                self.report(name, None, f"is {value!r}; expected one of {', '.join(allowed)}")
+                self.report(name, None, f"is {value!r}; expected {one_of(value, allowed)}")
             return blanks(np.int8, allowed.index(value) if value in allowed else -1, self.n)
         codes: dict[Any, int] = {text: i for i, text in enumerate(allowed)} | {None: -1, "": -1}
         unknown = [i for i, text in enumerate(value) if text == text and text not in codes][:MAX_PROBLEMS]
         for i in unknown:
-            self.report(name, i, f"is {value[i]!r}; expected one of {', '.join(allowed)}")
+            self.report(name, i, f"is {value[i]!r}; expected {one_of(value[i], allowed)}")
         return self.sized(name, np.array([codes.get(text, -1) for text in value], dtype=np.int8))
 
     def names(self, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
@@ -246,7 +246,7 @@ def named(
         return ()
     for k, name in enumerate(names):
         if name not in known:
-            allowed = f"one of {', '.join(map(repr, known))}" if known else f"a name in {table}, which is empty"
+            allowed = one_of(name, known) if known else f"a name in {table}, which is empty"
             check.report(column, first(which, k), f"is {name!r}, which {table} does not define; expected {allowed}")
     return tuple(known[name] for name in names if name in known)
 

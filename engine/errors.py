@@ -1,6 +1,6 @@
 """Errors of the engine: what is wrong, where, and what is allowed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
@@ -64,3 +64,13 @@ def gathered(*checks: Callable[[], Any]) -> list[Any]:
     if errors:
         raise type(errors[0])([problem for error in errors for problem in error.problems]) from errors[0]
     return found
+
+
+def one_of(given: Any, choices: Iterable[Any]) -> str:
+    """What is allowed, in words, with the choice that a misspelt text is nearest to: `one of a, b; did you mean a?`"""
+    from difflib import get_close_matches  # what is accepted does not wait for it
+
+    names = [str(choice) for choice in choices]
+    near = get_close_matches(given[:80], names, n=1) if isinstance(given, str) else []
+    allowed = f"one of {', '.join(names)}" if len(names) > 1 else "".join(names) or "none"
+    return f"{allowed}; did you mean {near[0]}?" if near else allowed

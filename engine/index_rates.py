@@ -4,7 +4,7 @@ import numpy as np
 
 from engine.assumptions import Scenario
 from engine.contracts import Contracts
-from engine.errors import AssumptionError, Problem
+from engine.errors import AssumptionError, Problem, one_of
 from engine.rates import DatedRates, RatePath, RateTables, rate_tables
 from engine.request import ProjectionRequest
 
@@ -35,9 +35,12 @@ def rates_of(request: ProjectionRequest, terms: Contracts, months: int) -> RateT
 
 def missing(known: dict[str, RatePath], terms: Contracts, where: str) -> list[Problem]:
     """The indices that loans name and that have no path."""
-    allowed = f"one of {', '.join(map(repr, known))}" if known else "a path for it in assumptions.rates, which is empty"
+    empty = "a path for it in assumptions.rates, which is empty"
     return [
-        Problem(path, f"is {index!r}, for which {where} has no rates; expected {allowed}")
+        Problem(
+            path,
+            f"is {index!r}, for which {where} has no rates; expected {one_of(index, known) if known else empty}",
+        )
         for index, path in zip(terms.indices, terms.index_paths, strict=True)
         if index not in known
     ]

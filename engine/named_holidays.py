@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.errors import InvalidInput, Problem
+from engine.errors import InvalidInput, Problem, one_of
 
 # Names that people use and the library does not know.
 ALIASES = {"TARGET": "XECB", "TARGET2": "XECB", "T2": "XECB", "SIFMA": "XSIF"}
@@ -38,7 +38,7 @@ def problems(market: str | None, country: str | None, path: str) -> list[Problem
     """What is wrong with the codes, with paths below `path`."""
     found = []
     if market is not None and market not in market_codes():
-        found.append(Problem(f"{path}.market", f"is {market!r}; expected one of {', '.join(market_codes())}"))
+        found.append(Problem(f"{path}.market", f"is {market!r}; expected {one_of(market, market_codes())}"))
     if country is not None:
         code, _, part = country.partition("-")
         if code not in country_codes():

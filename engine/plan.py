@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from engine.behaviour import Behaviour
 from engine.curtailments import Curtailments
-from engine.errors import AssumptionError, Problem
+from engine.errors import AssumptionError, Problem, one_of
 from engine.fields import DEFAULT_FIELDS, FIELD_INDEX, FIELD_NAMES
 from engine.penalty_tables import PenaltyTables
 from engine.rates import RateTables
@@ -47,14 +47,13 @@ def select(fields: Iterable[str] | None) -> Selection:
 @lru_cache(maxsize=256)
 def selection_of(names: tuple[str, ...]) -> Selection:
     """The selection of distinct names, whose arrays are for reading only. Raises AssumptionError as `select`."""
-    allowed = ", ".join(FIELD_NAMES)
     problems = [
-        Problem(f"fields[{i}]", f"is {name!r}; expected one of {allowed}")
+        Problem(f"fields[{i}]", f"is {name!r}; expected {one_of(name, FIELD_NAMES)}")
         for i, name in enumerate(names)
         if name not in FIELD_INDEX
     ]
     if not names:
-        problems = [Problem("fields", f"is empty; expected one or more of {allowed}")]
+        problems = [Problem("fields", f"is empty; expected one or more of {', '.join(FIELD_NAMES)}")]
     if problems:
         raise AssumptionError(problems)
     needed = np.zeros(len(FIELD_NAMES), dtype=np.int32)

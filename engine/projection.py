@@ -17,6 +17,7 @@ from engine.assumptions import Assumptions, Conventions, Scenario
 from engine.behaviour import bases_of, behaviour_of, conventions_of, no_behaviour
 from engine.cashflows import Cashflows
 from engine.chunks import Progress, run
+from engine.conversion import fitted
 from engine.curtailments import curtailments_of, with_payments_kept
 from engine.errors import AssumptionError, Problem, TapeError, gathered
 from engine.fields import FIELD_INDEX
@@ -133,7 +134,7 @@ def scheduled_sums(
 def checked(request: ProjectionRequest) -> ProjectionRequest:
     """The request with the types of all but its tape checked as if it had come from outside.
 
-    Python does not hold a Struct's values to their types. Raises AssumptionError for the first that does not fit.
+    Python does not hold a Struct's values to their types. Raises AssumptionError with every one that does not fit.
     """
     given: object = request
     if not isinstance(given, ProjectionRequest):
@@ -143,12 +144,7 @@ def checked(request: ProjectionRequest) -> ProjectionRequest:
     if not isinstance(tape, Tape):
         message = f"is a {type(tape).__name__}; expected an engine.Tape"
         raise TapeError([Problem("tape", message)])
-    try:
-        plain = msgspec.to_builtins(msgspec.structs.replace(request, tape=Tape()), enc_hook=np.ndarray.tolist)
-        rest = msgspec.convert(plain, ProjectionRequest)
-    except (msgspec.ValidationError, TypeError, OverflowError) as error:
-        what, _, where = str(error).partition(" - at `$.")
-        raise AssumptionError([Problem(where.rstrip("`") or "request", f"does not fit: {what}")]) from None
+    rest = fitted(msgspec.structs.replace(request, tape=Tape()), "")
     return msgspec.structs.replace(rest, tape=tape)
 
 

@@ -21,7 +21,7 @@ from engine.assets import (
 )  # fmt: skip
 from engine.contracts import CONTRACT_COLUMNS, Shared
 from engine.dates import BusinessDayConvention, Calendar, Frequency
-from engine.errors import Problem, TapeError
+from engine.errors import Problem, TapeError, one_of
 from engine.loan_arrays import LoanArrays, validate
 from engine.loans import (
     Amortization,
@@ -175,9 +175,11 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         """
         unknown = [name for name in columns if name not in COLUMN_NAMES]
         if unknown:
-            allowed = ", ".join(COLUMN_NAMES)
             raise TapeError(
-                [Problem(f"tape.columns.{name}", f"is no column; expected one of {allowed}") for name in unknown]
+                [
+                    Problem(f"tape.columns.{name}", f"is no column; expected {one_of(name, COLUMN_NAMES)}")
+                    for name in unknown
+                ]
             )
         missing = [name for name in COLUMN_NAMES[:3] if name not in columns]
         if missing:

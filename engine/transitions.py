@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.assumptions import Assumptions
+from engine.conversion import fitted
 from engine.curves import UNIT_RANGE, out_of_range
 from engine.errors import AssumptionError, InvalidInput, Problem
 from engine.projection import project
@@ -148,6 +149,7 @@ def project_transitions(
 
     Raises TapeError or AssumptionError with every fault found, among them loans that the model does not represent.
     """
+    model = fitted(model, "model")
     problems = model.problems("model")
     if months is not None and not 1 <= months <= MAX_MONTHS:
         problems.append(Problem("months", f"is {months}; expected whole months in [1, {MAX_MONTHS}]"))

@@ -18,7 +18,7 @@ from strawberry.types.nodes import SelectedField
 import engine
 from api import limits
 from api.errors import Fault, Refusal
-from api.faults import faults_in, refusal_of
+from api.faults import type_refusal
 from api.graphql.inputs import input_type, plain, scalar, struct_input, without_null
 from api.graphql.refusals import graphql_error
 from api.graphql.texts import describe, field_text, first_line
@@ -94,7 +94,7 @@ async def compute(inputs: Inputs, name: str, given: dict[str, Any], info: Info[A
             return await anyio.to_thread.run_sync(result_of, measure, inputs)
         return result_of(measure, inputs)
     except msgspec.ValidationError as error:
-        raise graphql_error(refusal_of(list(faults_in(measured(name, given), MEASURES[name], name)))) from error
+        raise graphql_error(type_refusal(error, measured(name, given), MEASURES[name], name)) from error
     except NoSolution as error:
         extensions = {"code": "NO_SOLUTION", "reason": error.reason, "roots": list(error.roots), "errors": []}
         raise GraphQLError(f"{name} has no solution: {error}", extensions=extensions) from error
@@ -175,7 +175,7 @@ def converted(name: str, given: Any, cls: Callable[..., Any]) -> Any:
     try:
         return msgspec.convert(plain(given), cls)
     except msgspec.ValidationError as error:
-        raise graphql_error(refusal_of(list(faults_in(plain(given), cls, name)))) from error
+        raise graphql_error(type_refusal(error, plain(given), cls, name)) from error
 
 
 def of_cashflows(

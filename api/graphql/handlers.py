@@ -16,6 +16,7 @@ from litestar.response import Stream
 from strawberry.types.execution import PreExecutionError
 
 from api.errors import Refusal
+from api.faults import json_refusal
 from api.graphql.refusals import graphql_error
 from api.graphql.root import schema
 from api.rate_limit import Meter
@@ -89,7 +90,11 @@ async def run_query(request: Request[Any, Any, Any]) -> Response[bytes] | Stream
     media_type = request.headers.get("content-type", "").split(";")[0].strip().lower()
     if media_type != JSON:
         raise Refusal(415, f"Content-Type is {media_type!r}; expected {JSON}.")
-    operation = decoder.decode(await request.body())
+    body = await request.body()
+    try:
+        operation = decoder.decode(body)
+    except msgspec.ValidationError as error:
+        raise json_refusal(error, body, Operation) from error
     if len(operation.query) > MAX_QUERY_CHARACTERS:
         size = f"{len(operation.query):,} characters; at most {MAX_QUERY_CHARACTERS:,} are read"
         raise Refusal(400, f"The query has {size}. Send values as variables.")

@@ -7,7 +7,7 @@ import strawberry
 from msgspec import inspect
 
 import engine
-from api.faults import OfTape, faults_in, refusal_of, type_refusal
+from api.faults import OfTape, type_refusal
 from api.graphql.inputs import plain, struct_input
 from api.graphql.refusals import graphql_error, invalid
 from api.graphql.stored import Context, Id, Run, ScenarioVersion, Tape, owner_of, refusing, storage_of
@@ -43,7 +43,7 @@ def as_struct(given: Any, kind: Any, path: str) -> Any:
     try:
         return msgspec.convert(plain(given), kind)
     except msgspec.ValidationError as error:
-        raise graphql_error(refusal_of(list(faults_in(plain(given), kind, path)))) from error
+        raise graphql_error(type_refusal(error, plain(given), kind, path)) from error
 
 
 @strawberry.type(description="Changes to what is stored.")

@@ -35,6 +35,7 @@ from api.named_tapes import with_tape
 from api.settings import Settings
 from api.stored import stored_refusal
 from engine.fields import FIELD_INDEX
+from engine.plan import select
 from engine.summary import summary_of
 
 COLUMN_PARENTS = frozenset({"columns", "nodes", "totals"})
@@ -194,10 +195,7 @@ def selected(selections: list[Selection], parent: str) -> set[str]:
 
 def with_selection(request: engine.ProjectionRequest, info: Info[Any, Any]) -> engine.ProjectionRequest:
     """The request for the fields that the query selects; a single stock where it selects none."""
-    message = f"is no field; expected one of {', '.join(FIELD_INDEX)}"
-    unknown = [i for i, name in enumerate(request.fields or []) if name not in FIELD_INDEX]
-    if unknown:
-        raise engine.InvalidInput([engine.Problem(f"fields[{i}]", message) for i in unknown])
+    select(request.fields or None)
     names = selected([s for field in info.selected_fields for s in field.selections], "projection")
     return msgspec.structs.replace(request, fields=sorted(names, key=FIELD_INDEX.__getitem__) or ["balance"])
 

@@ -15,6 +15,7 @@ from strawberry.types import ExecutionContext
 from api import metrics
 from api.graphql.bounds import MAX_TOKENS, Bounded, Validated
 from api.graphql.caches import CountedParserCache
+from api.graphql.choices import tell_choices
 from api.graphql.inputs import config
 from api.graphql.mutations import Mutation
 from api.graphql.projections import ProjectionQuery
@@ -88,3 +89,4 @@ schema = CashflowSchema(
         Validated,
     ],
 )
+tell_choices(schema._schema)

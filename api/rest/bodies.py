@@ -8,7 +8,7 @@ from litestar import Request
 
 from api import encode
 from api.errors import Refusal
-from api.faults import type_refusal
+from api.faults import json_refusal, type_refusal
 
 T = TypeVar("T")
 
@@ -37,8 +37,9 @@ class Body(Generic[T]):
         try:
             return self.json.decode(body) if is_json else self.msgpack.decode(body)
         except msgspec.ValidationError as error:
-            plain = msgspec.json.decode(body) if is_json else msgspec.msgpack.decode(body)
-            raise type_refusal(error, plain, self.kind) from error
+            if is_json:
+                raise json_refusal(error, body, self.kind) from error
+            raise type_refusal(error, msgspec.msgpack.decode(body), self.kind) from error
 
 
 def body_type(request: Request[Any, Any, Any]) -> str:

@@ -7,7 +7,7 @@ import msgspec
 from litestar import Request, Response
 
 from api.errors import Fault, Refusal, decode_refusal
-from api.faults import type_refusal
+from api.faults import json_refusal
 from api.storage.opened import Storage
 from api.storage.pages import DEFAULT_PAGE, Page
 
@@ -81,7 +81,7 @@ async def body_as(request: AnyRequest, kind: type[V]) -> V:
     try:
         return msgspec.json.decode(body, type=kind)
     except msgspec.ValidationError as error:
-        raise type_refusal(error, msgspec.json.decode(body), kind) from error
+        raise json_refusal(error, body, kind) from error
     except msgspec.DecodeError as error:
         raise decode_refusal(error) from error
 

@@ -9,7 +9,7 @@ from litestar import Request
 
 import engine
 from api.errors import Fault, Refusal
-from api.faults import OfTape, type_refusal
+from api.faults import OfTape, json_refusal
 from api.rest.resources import JSON, only
 from api.storage.tape_parquet import ROW_GROUP, in_row_groups
 from engine.layout_options import LayoutTape, Options
@@ -116,7 +116,7 @@ def json_tape(body: bytes) -> engine.Tape:
     try:
         tape = from_json.decode(body)
     except msgspec.ValidationError as error:
-        raise type_refusal(error, {"tape": msgspec.json.decode(body)}, OfTape) from error
+        raise json_refusal(error, body, OfTape, "tape") from error
     if tape.tape_id is not None:
         fault = Fault("tape.tape_id", "names a stored tape; expected loans or columns")
         raise Refusal(422, f"{fault.path} {fault.message}.", [fault])
@@ -129,4 +129,4 @@ def named_tape(body: bytes) -> engine.Tape:
     try:
         return named_from_json.decode(body).tape
     except msgspec.ValidationError as error:
-        raise type_refusal(error, msgspec.json.decode(body), OfTape) from error
+        raise json_refusal(error, body, OfTape) from error

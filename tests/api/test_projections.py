@@ -165,7 +165,7 @@ def test_a_value_of_the_wrong_type_is_400_with_its_path(client: Client, bearer: 
     loans[1]["annual_rate"] = "high"
     problem = assert_problem(client.post(URL, json={"tape": {"loans": loans}}, headers=bearer), 400)
     assert problem["errors"] == [
-        {"path": "tape.loans[1].annual_rate", "message": "Expected `float`, got `str`"},
+        {"path": "tape.loans[1].annual_rate", "message": "is a `str`; expected `float`"},
     ]
 
 
@@ -175,7 +175,7 @@ def test_every_loan_of_the_wrong_type_is_listed_up_to_a_hundred(
     loans = [{**body["tape"]["loans"][0], "annual_rate": "x"} for _ in range(150)]
     problem = assert_problem(client.post(URL, json={"tape": {"loans": loans}}, headers=bearer), 400)
     assert [fault["path"] for fault in problem["errors"]] == [f"tape.loans[{i}].annual_rate" for i in range(100)]
-    assert problem["detail"] == "tape.loans[0].annual_rate: Expected `float`, got `str` (and 99 more)"
+    assert problem["detail"] == "tape.loans[0].annual_rate: is a `str`; expected `float` (and 99 more)"
 
 
 @pytest.mark.parametrize("media_type", ["application/json", "application/msgpack"])
