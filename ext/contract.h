@@ -49,6 +49,10 @@ static inline __attribute__((always_inline)) vec choose(mask where, vec yes, vec
     return (vec)(((mask)yes & where) | ((mask)no & ~where));
 }
 
+/* Lanes in which a is below b, by the sign of their difference, so of numbers that are not both the same infinity. Some
+ * compilers take a comparison of eight lanes apart, lane by lane, where its result is not eight bits. */
+static inline __attribute__((always_inline)) mask below(vec a, vec b) { return (mask)(a - b) >> 63; }
+
 static inline __attribute__((always_inline)) int any(mask m) {
     m |= __builtin_shuffle(m, (mask){4, 5, 6, 7, 0, 1, 2, 3});
     m |= __builtin_shuffle(m, (mask){2, 3, 0, 1, 6, 7, 4, 5});
@@ -150,9 +154,9 @@ static inline __attribute__((always_inline)) void contract_block(
         for (long i = 0; i < vectors; i++) {
             vec owed = (a[i] + payment[i]) * factor[i];
             if (masked) {
-                mask flat = next <= io[i], alive = now < last[i], ends = now == last[i];
-                owed = choose(flat, a[i], owed);
-                owed = choose(alive, owed, choose(ends, tail[i], (vec){0}));
+                mask alive = below(now, last[i]), over = below(last[i], now);
+                owed = choose(below(io[i], next), owed, a[i]);
+                owed = choose(alive, owed, choose(over, (vec){0}, tail[i]));
             }
             a[i] = owed;
             sum += owed;
@@ -161,7 +165,7 @@ static inline __attribute__((always_inline)) void contract_block(
             if (with_loss) {
                 past[slot * vectors + i] = owed;
                 vec at_default = owed * severity, left = past[old * vectors + i];
-                sum_loss += choose(at_default < left, at_default, left);
+                sum_loss += choose(below(at_default, left), at_default, left);
             }
         }
         balance[t] += fold(&sum);
@@ -224,13 +228,20 @@ SIMD static void contract_lanes(const contract_run *run, long vector, long month
     const vec payment = ((const vec *)run->payment)[vector], factor = ((const vec *)run->factor)[vector];
     const vec tail = ((const vec *)run->tail)[vector], last = ((const vec *)run->last)[vector];
     const vec io = ((const vec *)run->interest_only)[vector];
+    double first_end, last_end, io_low, io_high;
+    span((const double *)&last, LANES, &first_end, &last_end);
+    span((const double *)&io, LANES, &io_low, &io_high);
     vec a = {0};
-    for (long t = months; t >= 0; t--) {
+    for (long i = 0; i < LANES; i++)
+        for (long t = months; t > (long)last_end; t--) rows[i * stride + t] = 0;
+    for (long t = months < (long)last_end ? months : (long)last_end; t >= 0; t--) {
         const vec now = (vec){0} + (double)t, next = now + 1.0;
-        vec step = (a + payment) * factor;
-        mask flat = next <= io, alive = now < last, ends = now == last;
-        step = choose(flat, a, step);
-        a = choose(alive, step, choose(ends, tail, (vec){0}));
+        vec owed = (a + payment) * factor;
+        if ((double)t >= first_end || (double)(t + 1) <= io_high) {
+            owed = choose(below(io, next), owed, a);
+            owed = choose(below(now, last), owed, choose(below(last, now), (vec){0}, tail));
+        }
+        a = owed;
         for (long i = 0; i < LANES; i++) rows[i * stride + t] = a[i];
     }
 }
