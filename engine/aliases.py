@@ -8,8 +8,8 @@ from engine.tape import COLUMN_NAMES
 
 RATE_COLUMNS = (
     "annual_rate", "servicing_fee", "margin", "first_cap", "first_floor", "periodic_cap", "periodic_floor", "life_cap",
-    "life_floor", "payment_cap", "graduation_rate", "discount", "dilution", "purchase_rate", "utilization",
-    "payment_rate", "interchange_rate", "fee_rate", "ltv",
+    "life_floor", "payment_cap", "previous_rate", "graduation_rate", "discount", "dilution", "purchase_rate",
+    "utilization", "payment_rate", "interchange_rate", "fee_rate", "ltv",
 )  # fmt: skip
 
 # Unit in a rate's header -> what to divide by for a decimal. Longer ones come first.
@@ -66,6 +66,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "payment_cap": ("periodic_payment_cap", "periodic_pay_cap", "pay_cap"),
     "full_recast_frequency": ("payment_recast_frequency", "neg_am_recast_frequency", "months_between_recasts"),
     "rate_schedule": ("step_rate_schedule", "rate_schedule_name", "step_rates"),
+    "previous_rate": ("prior_rate", "prior_interest_rate", "previous_interest_rate", "previous_note_rate"),
     "graduation_rate": ("gpm_rate", "payment_growth", "graduated_payment_rate"),
     "graduation_years": ("gpm_years", "graduation_period", "payment_growth_years"),
     "holiday_start": ("payment_holiday_start", "months_to_holiday"),

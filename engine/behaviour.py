@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import _core
-from engine.arrears import missed_payments
+from engine.arrears import missed_payments, terms_held
 from engine.assumptions import PRESETS, Assumptions, Conventions, Scenario
 from engine.composed_curves import Timing
 from engine.curtailments import check_curtailments, curtailment_rule
@@ -36,7 +36,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
 
     rates: float64, one curve after the other. members: int32, the set of each loan, or one entry for all. pattern:
     where in rates is told what each month is to a loan, 0 for one that pays every month; none where all do. missed:
-    int32, payments that the loans of each set have missed at the cut-off, of those with roll rates.
+    int32, payments that the loans of each set have missed at the cut-off, of those with roll rates. held: bool, whether
+    their terms at the cut-off are taken to have held in those months.
     """
 
     rates: NDArray[np.float64]
@@ -48,6 +49,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     per_loan_losses: bool = False
     pattern: NDArray[np.int64] | None = None
     missed: NDArray[np.int32] = msgspec.field(default_factory=lambda: np.zeros(1, dtype=np.int32))
+    held: NDArray[np.bool_] = msgspec.field(default_factory=lambda: np.zeros(1, dtype=bool))
 
     @property
     def scenarios(self) -> int:
@@ -151,7 +153,7 @@ def behaviour_of(
     """
     segments = segments_of(bases, loans)
     check_assets(segments, loans)
-    missed = missed_payments(segments, loans)
+    missed, held = missed_payments(segments), terms_held(segments)
     every = [each for row in segments.sets for each in row]
     longest_lag = max((each.last_flow for each in every), default=0)
     curves: list[Curve] = [curve for each in every for curve in each.curves]
@@ -173,7 +175,7 @@ def behaviour_of(
     return Behaviour(
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
         stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued, pattern=pattern,
-        missed=missed,
+        missed=missed, held=held,
     )  # fmt: skip
 
 

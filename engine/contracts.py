@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from engine.asset_terms import LOAN, Assets, table_problems
 from engine.assets import CashflowTable
-from engine.checks import INF, RATE, Checks, Range, first, is_stated, months, named, number, repeated
+from engine.checks import INF, NAN, RATE, Checks, Range, Where, first, is_stated, months, named, number, repeated
 from engine.dates import Calendar
 from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS, HOLIDAY_INTEREST, MAX_TERM, ROUNDING_DIRECTIONS, RateSchedule, Schedule
@@ -59,7 +59,8 @@ HOLIDAYS: dict[str, Range] = {
     "holiday_start": months(1, MAX_TERM, 0),
     "holiday_months": months(1, MAX_TERM, 0),
 }
-NUMBERS = FLOATING | RECASTING | GRADUATED | HOLIDAYS
+CHANGING: dict[str, Range] = {"previous_rate": Range(0, 1, RATE, NAN)}
+NUMBERS = FLOATING | RECASTING | CHANGING | GRADUATED | HOLIDAYS
 TEXTS = ("index", "schedule", "rate_schedule", "rounding_direction", "holiday_interest", "penalty", *PAYMENT_COLUMNS)
 CONTRACT_COLUMNS = (*NUMBERS, *TEXTS)
 
@@ -87,6 +88,23 @@ class Shared(msgspec.Struct, frozen=True):
         return found
 
 
+class PastTerms(msgspec.Struct, frozen=True):
+    """Terms in the months before the cut-off, of loans whose contract begins there (engine/arrears.py).
+
+    first: float64 (loans,), annual rates when the contract begins. rates: float64 (loans, months), entry j the annual
+    rate that comes into force j months before the cut-off, NaN for none. held: bool (loans,), loans whose terms at the
+    cut-off are taken to have held all along.
+    """
+
+    first: Floats
+    rates: Floats
+    held: Mask
+
+    def taken(self, index: NDArray[np.int64]) -> "PastTerms":
+        """Those of the loans at the index, in its order."""
+        return PastTerms(self.first[index], self.rates[index], self.held[index])
+
+
 class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     """Terms of a tape's loans, each of shape (loans,), and what they name.
 
@@ -95,7 +113,7 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     direction, interest: positions in ROUNDING_DIRECTIONS and HOLIDAY_INTEREST, -1 for the default. limit: the highest
     balance, infinite without one. stepped: the loans that are walked forward. curtailed: those that keep their payment
     when they pay down more than is due. index_paths: where the tape
-    names each index first.
+    names each index first. where: the path of a loan's value. past: none where all begin at the cut-off.
     """
 
     numbers: dict[str, Floats]
@@ -116,6 +134,8 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
     curtailed: Mask | None = None
     payments: Payments | None = None
     calendars: PaymentCalendars | None = None
+    where: Where | None = None
+    past: PastTerms | None = None
 
     def taken(self, index: NDArray[np.int64]) -> "Contracts":
         """The terms of the loans at the index, in its order."""
@@ -125,7 +145,8 @@ class Contracts(msgspec.Struct, frozen=True, kw_only=True):
         assets = None if self.assets is None else self.assets.taken(index)
         payments = None if self.payments is None else self.payments.taken(index)
         calendars = None if self.calendars is None else self.calendars.taken(index)
-        parts = {"assets": assets, "payments": payments, "calendars": calendars}
+        past = None if self.past is None else self.past.taken(index)
+        parts = {"assets": assets, "payments": payments, "calendars": calendars, "past": past}
         return msgspec.structs.replace(self, numbers=numbers, **parts, **arrays)
 
 
@@ -168,7 +189,7 @@ def contracts_of(
                              shared and (shared.rate_schedules or {})),
         penalties=named(check, "penalty", "tape.penalties", penalty, penalty_names, shared and (shared.penalties or {}))
         or None,
-        assets=assets, payments=payments,
+        assets=assets, payments=payments, where=check.where,
     )  # fmt: skip
     if not check.problems:
         contradictions(check, loans, terms)
@@ -250,6 +271,10 @@ def contradictions(check: Checks, loans: "LoanArrays", terms: Contracts) -> None
             stated(name) & fixed, name, "is stated on a fixed loan; only one with an index or rate_schedule takes it"
         )
         refuse(stated(name) & ~level, name, "is stated on a loan that is not level_pay; it has no payment to recast")
+    refuse(
+        stated("previous_rate") & fixed, "previous_rate",
+        "is stated on a fixed loan; only one with an index or rate_schedule had another rate",
+    )  # fmt: skip
     refuse(
         ~no_index & ~stated("first_reset"), "first_reset",
         "is missing; a floating loan needs the months from the cut-off to its next reset (0 for one at it)",

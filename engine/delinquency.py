@@ -1,5 +1,7 @@
 """How loans fall behind with their payments, catch up, and default: roll rates."""
 
+from typing import Literal
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +23,15 @@ class Delinquency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     each bucket, 30 days first, that pays all it has missed. What neither rolls nor cures pays one instalment and is as
     late as before. Late loans owe what the schedule had when they stopped, pay no interest on what is late, and are
     part of `balance`. forbearance, modification: what is done for them in place of rolling, curing and staying.
+    missed_terms: the rate and payment of the months missed before the cut-off, of loans whose rate changes: as the
+    contract tells them, or refused where it does not (contract); or those of the cut-off in all of them (current).
     """
 
     roll: list[float]
     cure: list[float]
     forbearance: Forbearance | None = None
     modification: Modification | None = None
+    missed_terms: Literal["contract", "current"] = "contract"
 
     @property
     def buckets(self) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 from engine.assumptions import Scenario
 from engine.contracts import Contracts
 from engine.errors import AssumptionError, Problem, one_of
-from engine.rates import DatedRates, RatePath, RateTables, rate_tables
+from engine.rates import DatedRates, Months, RatePath, Rates, RateTables, rate_tables
 from engine.request import ProjectionRequest
 
 
@@ -14,15 +14,12 @@ def rates_of(request: ProjectionRequest, terms: Contracts, months: int) -> RateT
     if not terms.indices:
         count = len(request.scenarios or [0])
         return RateTables(values=np.zeros((1, 1, 1)), set_of_scenario=(0,) * count, past=0)
-    common = request.assumptions.rates or {}
-    paths: list[dict[str, RatePath]] = []
+    paths = paths_of(request)
     problems: list[Problem] = []
     none: list[Scenario | None] = [None]
-    for scenario in request.scenarios or none:
-        own = None if scenario is None or scenario.assumptions is None else scenario.assumptions.rates
-        paths.append(common | (own or {}))
+    for scenario, known in zip(request.scenarios or none, paths, strict=True):
         where = "assumptions" if scenario is None else f"scenario {scenario.name!r}"
-        problems += missing(paths[-1], terms, where)
+        problems += missing(known, terms, where)
     if not problems and request.cutoff_date is None:
         dated = {index for named in paths for index in terms.indices if isinstance(named[index], DatedRates)}
         if dated:
@@ -31,6 +28,35 @@ def rates_of(request: ProjectionRequest, terms: Contracts, months: int) -> RateT
     if problems:
         raise AssumptionError(problems)
     return rate_tables(paths, terms.indices, int(terms.numbers["look_back"].max()), months, request.cutoff_date)
+
+
+def paths_of(request: ProjectionRequest) -> list[dict[str, RatePath]]:
+    """The path of each index that is given, by scenario."""
+    common = request.assumptions.rates or {}
+    if request.scenarios is None:
+        return [common]
+    given = [None if each.assumptions is None else each.assumptions.rates for each in request.scenarios]
+    return [common | (own or {}) for own in given]
+
+
+class Histories:
+    """What indices were worth before the cut-off, where that is stated."""
+
+    def __init__(self, request: ProjectionRequest) -> None:
+        self.paths, self.cutoff = paths_of(request), request.cutoff_date
+
+    def __call__(self, index: str, months: Months) -> Rates | None:
+        """Annual values at months from the cut-off; none where one is not stated, or scenarios differ in one."""
+        found = None
+        for known in self.paths:
+            path = known.get(index)
+            if path is None or not path.tells(months, self.cutoff):
+                return None
+            values = path.values(months, self.cutoff)
+            if found is not None and (values != found).any():
+                return None
+            found = values
+        return found
 
 
 def missing(known: dict[str, RatePath], terms: Contracts, where: str) -> list[Problem]:

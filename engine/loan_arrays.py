@@ -24,7 +24,8 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     AMORTIZATIONS; payment is NaN where it is to be computed, original_balance and property_value where not stated;
     group indexes `groups`, -1 for none; status indexes STATUSES, 0 for a current loan; amortizing_since: months since
     the interest-only ones ended, LONG_AGO for a loan that never had any. contracts: what the loans with
-    terms beyond these say, none for a tape without any.
+    terms beyond these say, none for a tape without any. begun: int32, months before the cut-off in which the contract
+    begins, of loans that roll rates find late there (engine/arrears.py); none where all begin at it.
     """
 
     balance: NDArray[np.float64]
@@ -46,6 +47,12 @@ class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
     amortizing_since: NDArray[np.int32]
     loan_id: Sequence[Any] | NDArray[Any] | None = None
     contracts: Contracts | None = None
+    begun: NDArray[np.int32] | None = None
+
+    @property
+    def first_age(self) -> NDArray[np.int32]:
+        """Months since origination when the contract begins."""
+        return self.age if self.begun is None else (self.age - self.begun).astype(np.int32)
 
     @property
     def ltv(self) -> NDArray[np.float64]:

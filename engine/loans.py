@@ -83,7 +83,8 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     months of age at which the payment is recast without that cap. neg_am_limit: multiple of original_balance that the
     balance may reach; a payment that would let it pass is recast without the cap.
 
-    rate_schedule: name in the tape's `rate_schedules` of the step rates of a loan. graduation_rate, graduation_years:
+    rate_schedule: name in the tape's `rate_schedules` of the step rates of a loan. previous_rate: the annual rate
+    before the last change, at which late loans owe the months missed before it. graduation_rate, graduation_years:
     the payment grows by this share at each anniversary of origination for so many years, then stays level; it is the
     one that repays the loan, unless stated. holiday_start, holiday_months: the first month from the
     cut-off without a payment, and how many such months; a payment that was not stated is recast after them.
@@ -141,6 +142,7 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     full_recast_frequency: int | None = None
     neg_am_limit: float | None = None
     rate_schedule: str | None = None
+    previous_rate: float | None = None
     graduation_rate: float | None = None
     graduation_years: int | None = None
     holiday_start: int | None = None

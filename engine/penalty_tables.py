@@ -63,7 +63,7 @@ def penalties_of(loans: "LoanArrays", months: int) -> PenaltyTables | None:
     width = max(int(loans.age.max()), 0) + months + 2
     changes = (terms.index >= 0) | (terms.steps >= 0)
     columns = {
-        "penalty": terms.penalty, "age": loans.age, "term": loans.term,
+        "penalty": terms.penalty, "age": loans.first_age, "term": loans.term,
         "rate": np.where(changes, np.nan, loans.rate),
     }  # fmt: skip
     tables = [tables_of(phases, width) for phases in terms.penalties]

@@ -21,7 +21,7 @@ from engine.conversion import fitted
 from engine.curtailments import curtailments_of, with_payments_kept
 from engine.errors import AssumptionError, Problem, TapeError, gathered
 from engine.fields import FIELD_INDEX
-from engine.index_rates import rates_of
+from engine.index_rates import Histories, rates_of
 from engine.loan_arrays import LoanArrays
 from engine.loans import MAX_TERM
 from engine.payment_calendars import on_dates
@@ -59,7 +59,7 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     )  # fmt: skip
     loans = with_payments_kept(loans, behaviour.rules, behaviour.members)
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
-    loans = begun_earlier(loans, behaviour.missed, behaviour.members)
+    loans = begun_earlier(loans, behaviour.missed, behaviour.held, behaviour.members, Histories(request))
     months = max(longest, 1) + int(behaviour.missed.max(initial=0))
     groups = loans.groups + (("",) if len(loans) and loans.group.min() < 0 else ())
     rows = {"pool": 1, "group": len(groups), "loan": len(loans)}[request.level]

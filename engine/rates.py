@@ -92,6 +92,10 @@ class Path(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         past = self.history or [float(self.unshocked(np.zeros(1, dtype=np.int64), cutoff)[0])]
         return np.asarray(past, dtype=np.float64)[np.minimum(-months - 1, len(past) - 1)]
 
+    def tells(self, months: Months, cutoff: datetime.date | None) -> bool:
+        """Whether the values of these months before the cut-off are stated, and not the first value held back."""
+        return self.history is not None or not (months < 0).any()
+
     def values(self, months: Months, cutoff: datetime.date | None) -> Rates:
         """Annual rates, float64 of the shape of `months`, shocks included."""
         ahead = np.maximum(months, 0)
@@ -163,6 +167,12 @@ class DatedRates(Path, frozen=True, tag="dated"):
 
     def before(self, months: Months, cutoff: datetime.date | None) -> Rates:
         return super().before(months, cutoff) if self.history else self.unshocked(months, cutoff)
+
+    def tells(self, months: Months, cutoff: datetime.date | None) -> bool:
+        if self.history is not None or cutoff is None:
+            return self.history is not None
+        at = move_months(np.array(cutoff, dtype="datetime64[D]"), months)
+        return bool((at >= np.datetime64(self.dates[0], "D")).all())
 
     def problems(self, path: str) -> list[Problem]:
         found = listed(f"{path}.rates", self.rates) + super().problems(path)

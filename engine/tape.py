@@ -80,6 +80,7 @@ class Columns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     full_recast_frequency: list[int | None] | int | None = None
     neg_am_limit: list[float | None] | float | None = None
     rate_schedule: list[str | None] | str | None = None
+    previous_rate: list[float | None] | float | None = None
     graduation_rate: list[float | None] | float | None = None
     graduation_years: list[int | None] | int | None = None
     holiday_start: list[int | None] | int | None = None

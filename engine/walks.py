@@ -104,7 +104,7 @@ def calendar_columns(loans: "LoanArrays", calendars: PaymentCalendars | None) ->
 def growths_ahead(loans: "LoanArrays", terms: Contracts) -> NDArray[np.bool_]:
     """Where a payment is yet to grow."""
     years = terms.numbers["graduation_years"]
-    ahead: NDArray[np.bool_] = (years > 0) & (12 * years > loans.age)
+    ahead: NDArray[np.bool_] = (years > 0) & (12 * years > loans.first_age)
     return ahead
 
 
@@ -116,7 +116,7 @@ def graduated_payment(loans: "LoanArrays", terms: Contracts, growing: NDArray[np
     solve = growing & np.isnan(loans.payment)
     if not solve.any():
         return loans.payment
-    age, term = loans.age[solve].astype(np.float64), loans.term[solve].astype(np.float64)
+    age, term = loans.first_age[solve].astype(np.float64), loans.term[solve].astype(np.float64)
     spread = loans.amortization_term[solve]
     n = np.where(spread > 0, spread, term)
     r, grown = loans.rate[solve] / 12, 1 + terms.numbers["graduation_rate"][solve]
@@ -141,7 +141,7 @@ def shares_of(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, Floats, Fl
     if not terms.schedules:
         return np.zeros(1), np.zeros(1), np.broadcast_to(np.float64(-1), (len(loans),))
     by_age = np.array([each.by == "age" for each in terms.schedules])
-    entered = np.where(by_age[terms.schedule] & (terms.schedule >= 0), loans.age, 0)
+    entered = np.where(by_age[terms.schedule] & (terms.schedule >= 0), loans.first_age, 0)
     keys, which = np.unique(terms.schedule.astype(np.int64) * 4096 + entered, return_inverse=True)
     tables = () if terms.assets is None else terms.assets.tables
     parts: list[Floats] = []
@@ -181,16 +181,21 @@ def programs(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, NDArray[np.
     start = numbers["holiday_start"] - 1
     add(numbers["holiday_start"] > 0, start, "hold", held)
     add(numbers["holiday_start"] > 0, start + numbers["holiday_months"], "resume")
+    begun = np.zeros(len(loans)) if loans.begun is None else loans.begun.astype(np.float64)
+    if terms.past is not None:
+        for ago in range(terms.past.rates.shape[1]):
+            rates = terms.past.rates[:, ago]
+            add(~np.isnan(rates), begun - ago, "rate", rates)
     for k, steps in enumerate(terms.rate_schedules):
         mine = terms.steps == k
         for step in steps.steps:
             month = step.month - (loans.age if steps.by == "age" else np.zeros(len(loans)))
             # A step to the rate that holds at the cut-off is no change there, and leaves the stated payment.
-            changes = (month != 0) | (loans.rate != step.annual_rate)
-            add(mine & changes, month.astype(np.float64), "rate", step.annual_rate)
+            changes = (month > 0) | ((month == 0) & (loans.rate != step.annual_rate))
+            add(mine & changes, month + begun, "rate", step.annual_rate)
     years = numbers["graduation_years"]
     for year in range(1, int(years.max(initial=0)) + 1):
-        anniversary = 12.0 * year - loans.age.astype(np.float64)
+        anniversary = 12.0 * year - loans.first_age.astype(np.float64)
         add((years >= year) & (anniversary > 0), anniversary, "grow", numbers["graduation_rate"])
         add((years == year) & (anniversary > 0) & np.isnan(loans.payment), anniversary, "level")
     if terms.assets is not None:
@@ -227,13 +232,14 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
     """Rows of the loans in a slice by the names of _core.STEPPED_NAMES, each float64 of the slice's length."""
     numbers = {name: column[part] for name, column in terms.numbers.items()}
     kind, term = loans.amortization[part], loans.term[part]
-    free, age = loans.interest_only[part], loans.age[part]
+    free = loans.interest_only[part]
+    age, wait = recast_ages(loans, terms, part)
     floating, direction = terms.index[part] >= 0, terms.direction[part]
     recast, full = numbers["recast_frequency"], numbers["full_recast_frequency"]
     first_cap, first_floor = numbers["first_cap"], numbers["first_floor"]
     return {
         "balance": loans.balance[part],
-        "rate": loans.rate[part],
+        "rate": loans.rate[part] if terms.past is None else terms.past.first[part],
         "fee": loans.fee[part] / 12,
         "payment": walks.payment[part],
         "compound": as_floats(kind == LEVEL_PAY),
@@ -257,9 +263,9 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
         "up": as_floats(direction == ROUNDING_DIRECTIONS.index("up")),
         "down": as_floats(direction == ROUNDING_DIRECTIONS.index("down")),
         "recast_on_reset": as_floats(recast < 0),
-        "next_recast": next_multiple(recast, age),
+        "next_recast": next_multiple(recast, age) + wait,
         "recast_every": recast,
-        "next_full": next_multiple(full, age),
+        "next_full": next_multiple(full, age) + wait,
         "full_every": full,
         "payment_cap": numbers["payment_cap"],
         "limit": terms.limit[part],
@@ -268,6 +274,14 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
         "calendar": walks.calendar[part],
         "period": walks.period[part],
     }
+
+
+def recast_ages(loans: "LoanArrays", terms: Contracts, part: slice) -> tuple[NDArray[np.int32], Integers | int]:
+    """The age from which recasts by age are counted, and the months of the contract before it."""
+    if terms.past is None or loans.begun is None:
+        return loans.age[part], 0
+    wait = np.where(terms.past.held[part], loans.begun[part], 0)
+    return (loans.first_age[part] + wait).astype(np.int32), wait
 
 
 def as_floats(values: NDArray[np.generic]) -> Floats:

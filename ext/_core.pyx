@@ -284,8 +284,8 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
                 c.balance, c.interest, c.fees, c.capped = w.balance, w.interest, w.fees, w.capped
                 c.flows, c.stride = w.flows if with_flows else NULL, n
                 c.losses, c.rates = &l, &rates[0]
-                begin_earlier(&rule[0, k], &c)
                 c.penalties = p.owed
+                begin_earlier(&rule[0, k], &c)
                 if p.owed != NULL:
                     memset(p.owed, 0, OWED * n * sizeof(double))
                     run_penalties(penalties, &source, runs[r, RUN_LANE], runs[r, RUN_VECTORS], opening, m, &p, n, p.owed)
@@ -382,14 +382,14 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                             scale(w.fees, c.balance, lane_fee(&source, lane), m + now.missed + 1)
                         c.flows, c.stride = w.flows + i * FLOWS * n if with_flows else NULL, n
                         c.losses, c.rates = &l, &rates[0]
-                        begin_earlier(now, &c)
                         c.penalties = p.owed
                         if p.owed != NULL:
                             memset(p.owed, 0, OWED * n * sizeof(double))
                             if penalties.lanes[LANE_PENALTY, runs[r, RUN_LANE] + lane] >= 0:
                                 add_penalty(penalties, runs[r, RUN_LANE] + lane, c.balance,
-                                            c.interest if source.forward else NULL, opening, m, p.value,
+                                            c.interest if source.forward else NULL, opening, m + now.missed, p.value,
                                             p.owed + OWED_WHOLE * n, p.owed + OWED_EACH * n)
+                        begin_earlier(now, &c)
                         if now.general:
                             begin_losses(now, &rates[0], &l)
                             if some_loss:

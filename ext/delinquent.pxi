@@ -17,6 +17,10 @@ cdef inline void begin_earlier(const Rules *rules, Contract *c) noexcept nogil:
     c.balance += rules.missed
     c.interest += rules.missed
     c.fees += rules.missed
+    if c.flows != NULL:
+        c.flows += rules.missed
+    if c.penalties != NULL:
+        c.penalties += rules.missed
 
 
 cdef void behave_late(const Rules *rules, const double *rates, long age, long months, long n,

@@ -86,10 +86,9 @@ class Walk:
         changed = self.step(time) or self.reset(time)
         if changed and loan.recast_frequency is None:
             recasts, self.stated = True, False
-        if loan.recast_frequency and time > 0 and (self.age + time) % loan.recast_frequency == 0:
+        if self.due(loan.recast_frequency, time):
             recasts, self.stated = True, False
-        every = loan.full_recast_frequency
-        if every and time > 0 and (self.age + time) % every == 0:
+        if self.due(loan.full_recast_frequency, time):
             full, self.stated = True, False
         if self.payment is None or (not self.stated and time == self.free > 0):
             full = True
@@ -104,6 +103,10 @@ class Walk:
             if not full and loan.payment_cap is not None and old is not None and self.payment is not None:
                 move = old * Decimal(loan.payment_cap)
                 self.payment = min(max(self.payment, old - move), old + move)
+
+    def due(self, every: int | None, time: int) -> bool:
+        """Whether a recast at ages that are multiples of `every` falls on a time."""
+        return bool(every) and time > 0 and (self.age + time) % (every or 1) == 0
 
     def recast(self, time: int) -> None:
         """The payment that repays the balance by the end of the amortization."""

@@ -33,22 +33,28 @@ def project_late_loan(
     conventions: Conventions,
     periods: int,
     cutoff: datetime.date | None = None,
+    contract: tuple[list[float], list[float]] | None = None,
 ) -> Columns:
     """Every field of one loan whose assumptions have roll rates.
 
     One that is late at the cut-off is the loan it was when it stopped paying, seen from so many months on.
+    contract: shares and monthly rates from there, for loans whose rate or payment changes (tests/reference_past.py).
     """
     rolls = assumptions.delinquency
     assert rolls is not None
     most, lag, stages = rolls.buckets, assumptions.lag, assumptions.stages
     ago = missed_payments(loan, most)
     then = structs.replace(loan, remaining_term=loan.remaining_term + ago, age=age_of(loan) - ago)
-    share = schedule(then) + [0.0] * (periods + lag + most + 2)
-    rate, fee = loan.annual_rate / 12, loan.servicing_fee / 12
+    shares, rates = contract or (schedule(then), [loan.annual_rate / 12] * then.remaining_term)
+    share, rates = ([*each, *[0.0] * (periods + lag + most + 2)] for each in (shares, rates))
+    fee = loan.servicing_fee / 12
 
     def scheduled(month: int) -> float:
         assert month + ago >= 0
         return loan.balance * share[month + ago]
+
+    def due_in(month: int) -> float:
+        return scheduled(month - 1) * rates[month - 1 + ago]
 
     current, late = float(ago == 0), [0.0] * (most + 1)  # late[k]: k payments missed
     late[ago] = float(ago > 0)
@@ -62,16 +68,14 @@ def project_late_loan(
         smm = min(smm, pays) if conventions.prepayment_base == "gross" else smm * pays
         prepays_first = conventions.prepayment_base == "opening_net_of_defaults"
         principal = [current * (pays - smm if prepays_first else pays) * due]
-        interest = [
-            current * (pays - smm if conventions.interest_base == "survivors" else pays) * scheduled(i - 1) * rate
-        ]
+        interest = [current * (pays - smm if conventions.interest_base == "survivors" else pays) * due_in(i)]
         next_current, next_late = [current * (pays - smm)], [0.0] * (most + 2)
         next_late[1] += current * rolls.roll[0]
         fees = [current * scheduled(i - 1) * fee]
         for k in range(1, most + 1):
             if i - 1 - k < -ago or not late[k]:
                 continue
-            missed = [scheduled(month - 1) * rate for month in range(i - k, i + 1)]  # interest of each month missed
+            missed = [due_in(month) for month in range(i - k, i + 1)]  # interest of each month missed
             cured, stays = rolls.cure[k - 1] * late[k], max(1 - rolls.roll[k] - rolls.cure[k - 1], 0.0) * late[k]
             principal += [
                 cured * (scheduled(i - 1 - k) - scheduled(i)), stays * (scheduled(i - 1 - k) - scheduled(i - k))
@@ -84,8 +88,9 @@ def project_late_loan(
         defaulting = next_late[most + 1]
         new = defaulting * scheduled(i - 1 - most) if defaulting else 0.0
         foreclosed = math.fsum(cohort.left(i - 1) * cohort.new for cohort in cohorts)
+        in_foreclosure = math.fsum(cohort.due(i) for cohort in cohorts)
         cohorts = [cohort for cohort in cohorts if i <= cohort.month + lag]
-        newest = Cohort(loan, assumptions, conventions, share, [rate] * len(share), stages, i, new)
+        newest = Cohort(loan, assumptions, conventions, share, rates, stages, i, new)
         newest.first = i - most + ago  # it owes what the schedule had when it stopped paying
         cohorts += [newest] if new else []
         ended = [cohort.liquidated(i) for cohort in cohorts]
@@ -93,12 +98,7 @@ def project_late_loan(
         row["recovery"] = row["liquidation"] - row["loss"]
         if conventions.loss_timing == "default":
             row["loss"] = math.fsum(newest.liquidated(later)["loss"] for later in range(i, i + lag + 1))
-        lost = (
-            math.fsum(scheduled(month - 1) * rate for month in range(max(i - most, 1 - ago), i + 1))
-            if defaulting
-            else 0.0
-        )
-        in_foreclosure = foreclosed * rate
+        lost = math.fsum(due_in(month) for month in range(max(i - most, 1 - ago), i + 1)) if defaulting else 0.0
         alive = current + sum(late)
         row |= {
             "interest": math.fsum(interest),
@@ -107,7 +107,7 @@ def project_late_loan(
             "default": new,
             "servicing_fee": math.fsum(fees) + (foreclosed * fee if conventions.servicing_fee_base == "total" else 0.0),
             "foreclosure": math.fsum(cohort.left(i) * cohort.new - cohort.booked_early(i) for cohort in cohorts),
-            "expected_interest": alive * scheduled(i - 1) * rate + in_foreclosure,
+            "expected_interest": alive * due_in(i) + in_foreclosure,
             "lost_interest": defaulting * lost + in_foreclosure,
             "expected_principal": alive * due,
             "advanced_interest": 0.0,

@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import structs
 
 from engine import Assumptions, Conventions, Loan, Vector
-from tests import reference
+from tests import reference, reference_late
 
 
 def phase_of(phases: list[Any], month: int) -> tuple[Any, int, float]:
@@ -75,6 +75,29 @@ def project_loan(
             some = prepaid / share[at] > 1e-12 * left
             each = phase.amount if some and getattr(phase, "charged", "") == "every_month" else 0.0
             paid = prepaid / (loan.balance * share[at]) * whole(loan, phases, t, at, share) + each
+            out["prepayment_penalty"][t - 1] = paid
+            out["cashflow"][t - 1] += paid
+    return out
+
+
+def project_late_loan(
+    loan: Loan, phases: list[Any], assumptions: Assumptions, conventions: Conventions, periods: int
+) -> reference.Columns:
+    """As project_loan, of a loan that roll rates begin late: it owes what the loan does that it was then."""
+    rolls = assumptions.delinquency
+    assert rolls is not None
+    ago = reference_late.missed_payments(loan, rolls.buckets)
+    then = structs.replace(loan, remaining_term=loan.remaining_term + ago, age=reference.age_of(loan) - ago)
+    out = reference_late.project_late_loan(loan, unlocked(loan, phases, assumptions, periods), conventions, periods)
+    share = reference.schedule(then) + [0.0] * (periods + 1)
+    opening = conventions.prepayment_base == "opening_net_of_defaults"
+    for t in range(1, periods + 1):
+        at, prepaid = (t - 1 if opening else t) + ago, out["prepayment"][t - 1]
+        if prepaid > 0:
+            of_loan = prepaid / (loan.balance * share[at])
+            phase, _, _ = phase_of(phases, reference.age_of(then) + t + ago)
+            each = phase.amount if of_loan > 1e-12 and getattr(phase, "charged", "") == "every_month" else 0.0
+            paid = of_loan * whole(then, phases, t + ago, at, share) + each
             out["prepayment_penalty"][t - 1] = paid
             out["cashflow"][t - 1] += paid
     return out

@@ -20,7 +20,15 @@ NESTED = {
     "type": "seasonal", "factors": SEASONS,
     "curve": {"type": "scaled", "multiplier": [1.0, 2.0], "beyond": "repeat", "curve": {"type": "psa", "speed": 3.0}},
 }  # fmt: skip
-LOANS = {"helped": UNINSURED | {"status": "delinquent_30"}, "arrears": LOAN | {"status": "delinquent_60"}}
+FLOATING = LOAN | {
+    "status": "delinquent_60", "index": "SOFR", "margin": 0.02, "first_reset": 2, "reset_frequency": 3,
+    "previous_rate": 0.05,
+}  # fmt: skip
+LOANS = {
+    "helped": UNINSURED | {"status": "delinquent_30"}, "arrears": LOAN | {"status": "delinquent_60"},
+    "floating": FLOATING, "held": FLOATING | {"previous_rate": None},
+}  # fmt: skip
+RATES = {"SOFR": {"type": "flat", "rate": 0.04}}
 CASES: dict[str, dict[str, Any]] = {
     "curves": {"prepayment": NESTED, "burnout": {"floor": 0.5}, "default": {"type": "cdr", "rate": 0.1}},
     "rules": {"rules": [{"where": {"age": {"below": 12}}, "assumptions": {"prepayment": NESTED}}]},
@@ -41,6 +49,11 @@ CASES: dict[str, dict[str, Any]] = {
         "modification": {"rates": [0.1, 0.2], "interest_relief": 0.2, "forgiveness": 0.05, "redefault": 0.01},
     }},
     "arrears": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
+    "floating": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "rates": RATES, "severity": 0.5},
+    "held": {
+        "delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1], "missed_terms": "current"}, "rates": RATES,
+        "severity": 0.5,
+    },
     "late": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
 }  # fmt: skip
 

@@ -187,31 +187,6 @@ def test_scenarios_of_late_loans_are_those_of_each_alone() -> None:
         assert_close(both.scenario(i).columns, {name: alone[name] for name in ALL}, 5000.0)
 
 
-@pytest.mark.parametrize(
-    "terms",
-    [
-        {"index": "SOFR", "first_reset": 3},
-        {"rate_schedule": "steps"},
-        {"holiday_start": 2, "holiday_months": 1, "amortization": "level_pay"},
-    ],
-)
-def test_contracts_that_begin_at_the_cut_off_are_refused_where_late(terms: dict[str, Any]) -> None:
-    loans = [msgspec.structs.replace(LOAN, status=status, **terms) for status in ("delinquent_30", None)]
-    tape = engine.Tape.from_loans(
-        loans, rate_schedules={"steps": engine.RateSchedule(steps=[engine.RateStep(month=3, annual_rate=0.1)])}
-    )
-    rates: dict[str, Any] = {"SOFR": engine.FlatRate(rate=0.03)}
-    asked = engine.ProjectionRequest(tape=tape, assumptions=engine.Assumptions(delinquency=ROLLS, rates=rates))
-    with pytest.raises(engine.AssumptionError, match="which are told from the cut-off on; expected fixed loans"):
-        engine.project(asked)
-    rule = engine.Rule(
-        where={"status": engine.Condition(one_of=list(LATE))},
-        assumptions=engine.Assumptions(default=engine.Cdr(rate=0.1)),
-    )
-    ruled = msgspec.structs.replace(asked.assumptions, rules=[rule])
-    assert engine.project(msgspec.structs.replace(asked, assumptions=ruled)).balance.any()
-
-
 def test_nobody_late_is_the_plain_projection() -> None:
     none = engine.Delinquency(roll=[0.0, 0.0], cure=[0.0])
     late, plain = (
