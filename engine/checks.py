@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import _core
 from engine.errors import MAX_PROBLEMS, Problem, one_of
 from engine.loans import AMORTIZATIONS
 
@@ -198,13 +199,27 @@ class Checks:
         value = self.columns[name]
         if value is None or isinstance(value, str):
             return blanks(np.int32, 0 if value else -1, self.n), (value,) if value else ()
-        texts = np.array(["" if text is None or text != text else str(text) for text in value], dtype=object)
-        names = sorted(set(texts.tolist()) - {""})
-        index = {text: i for i, text in enumerate(names)}
-        return self.sized(name, np.array([index.get(text, -1) for text in texts], dtype=np.int32)), tuple(names)
+        codes, texts = coded(value)
+        order = sorted(range(len(texts)), key=texts.__getitem__)
+        rank = np.full(len(texts) + 1, -1, dtype=np.int32)  # the last is that of code -1
+        rank[order] = np.arange(len(order), dtype=np.int32)
+        return self.sized(name, rank[codes]), tuple(texts[k] for k in order)
 
     def report(self, name: str, i: int | None, message: str) -> None:
         self.problems.append(Problem(self.where(name, i), message))
+
+
+def coded(texts: Any) -> tuple[NDArray[np.int32], list[str]]:
+    """Codes of a column's texts, -1 where it is blank, and the text of each code."""
+    if not isinstance(texts, np.ndarray) or texts.dtype.kind != "U" or texts.ndim != 1 or not texts.itemsize:
+        return _core.text_codes(texts.tolist() if isinstance(texts, np.ndarray) else list(texts))
+    native = np.ascontiguousarray(texts, dtype=texts.dtype.newbyteorder("="))
+    codes, first = _core.character_codes(native.view(np.uint32).reshape(len(native), native.itemsize // 4))
+    names = native[first].tolist()
+    if "" not in names:
+        return codes, names
+    blank = names.index("")
+    return np.where(codes == blank, -1, codes - (codes > blank)), names[:blank] + names[blank + 1 :]
 
 
 def first_not_a_number(value: Any) -> int | None:

@@ -14,7 +14,7 @@ import numpy as np
 
 from libc.math cimport INFINITY, ceil, exp, expm1, fma, log, log1p
 from libc.stdlib cimport calloc, free
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 cdef extern from "contract.h" nogil:
     ctypedef struct contract_run:
@@ -140,6 +140,7 @@ include "workout.pxi"
 include "table.pxi"
 include "assets.pxi"
 include "penalty.pxi"
+include "names.pxi"
 
 
 cdef simd_void add(double *out, const double *x, long n) noexcept nogil:
