@@ -139,3 +139,18 @@ def apply_rows(
 ) -> None: ...
 def text_codes(texts: list[Any]) -> tuple[NDArray[np.int32], list[str]]: ...
 def character_codes(rows: NDArray[np.uint32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
+def in_runs(
+    near: list[NDArray[np.int32]], keys: list[NDArray[np.int32]], some: NDArray[np.int64] | None, n: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]: ...
+def lanes_of_runs(
+    order: NDArray[np.int64],
+    begins: NDArray[np.int64],
+    term: NDArray[np.int32],
+    stop: NDArray[np.int32],
+    age: NDArray[np.int32],
+    members: NDArray[np.int32],
+    row: NDArray[np.int32],
+    walk: NDArray[np.int32],
+    longest_lag: int,
+    offset: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int]: ...

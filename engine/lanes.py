@@ -36,7 +36,9 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
     terms = loans.contracts
     stepped = None if terms is None else terms.stepped[part]
     some = None if stepped is None else np.flatnonzero(~stepped)
-    plain = in_lanes(plan, loans, part, some, [loans.term[part]] if len(loans.term) > 8 else [])
+    # Loans that end together side by side; where defaults stop before maturity that makes them a run already.
+    terms_near = [] if plan.behaviour.stops or len(loans.term) <= _core.LANES_A_VECTOR else [loans.term[part]]
+    plain = in_lanes(plan, loans, part, some, terms_near)
     vectors = np.zeros((_core.VECTOR_ROWS, plain.count))
     vectors[_core.LAST_MONTH_ROW] = -1
     _core.prepare(
@@ -53,7 +55,7 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
         if plan.curtailments is not None:
             floating |= plan.curtailments.loans[part]
         calendar = plan.walks.calendar[part].astype(np.int32)
-        near = [loans.term[part], plan.walks.phase[part], terms.schedule[part], calendar]
+        near = [*terms_near, plan.walks.phase[part], terms.schedule[part], calendar]
         near = [key for key in near if (key != key[0]).any()]
         laid.append(in_lanes(plan, loans, part, np.flatnonzero(stepped), near, floating, plain.count))
         rows = placed(rows_of(loans, terms, plan.walks, part), laid[1].order, laid[1].place, laid[1].count)
@@ -106,28 +108,11 @@ def in_lanes(
         only = [members[0], age[0], stop_term[0], row[0], term[0] + behaviour.longest_lag, walk[0]]
         runs = np.array([[0, 1, *only, offset]], dtype=np.int64)
         return Lanes(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), _core.LANES_A_VECTOR, runs)
-    keys = [key for key in (stop_term, age, members, row, walk) if key.strides != (0,)]
-    order = sort_by([*near, *keys], np.arange(len(term)) if some is None else some)
-    if not len(order):
-        return Lanes(order, order, 0, np.zeros((0, 9), dtype=np.int64))
-    first_of_run = np.zeros(len(order), dtype=bool)
-    first_of_run[0] = True
-    for key in keys:
-        first_of_run[1:] |= np.diff(key[order]) != 0
-    begins = np.flatnonzero(first_of_run)
-    counts = np.diff(np.append(begins, len(order)))
-    vectors = -(-counts // _core.LANES_A_VECTOR)
-    first_lane = np.concatenate([[0], np.cumsum(vectors)[:-1]]) * _core.LANES_A_VECTOR
-    place = np.arange(len(order)) + np.repeat(first_lane - begins, counts)
-    lead = order[begins]
-    flows = np.maximum.reduceat(term[order], begins) + behaviour.longest_lag
-    runs = np.stack(
-        [first_lane, vectors, members[lead], age[lead], stop_term[lead], row[lead], flows, walk[lead],
-         first_lane + offset],
-        axis=1,
-    )  # fmt: skip
-    lanes = int(vectors.sum()) * _core.LANES_A_VECTOR
-    return Lanes(order, place, lanes, np.ascontiguousarray(runs, dtype=np.int64))
+    order, begins = runs_of(near, [stop_term, age, members, row, walk], some, len(term) if some is None else len(some))
+    place, runs, lanes = _core.lanes_of_runs(
+        order, begins, term, stop_term, age, members, row, walk, behaviour.longest_lag, offset
+    )
+    return Lanes(order, place, lanes, runs)
 
 
 def run_keys(
@@ -141,22 +126,20 @@ def run_keys(
     zero = repeated(np.int32(0), len(group))
     walked = zero if walk is None else walk
     if behaviour.pattern is not None:
-        walked = walked + _core.WALKS_A_PATTERN * behaviour.pattern[part]
+        walked = (walked + _core.WALKS_A_PATTERN * behaviour.pattern[part]).astype(np.int32)
     return [
         loans.term[part] if behaviour.stops else zero,
         loans.age[part] if behaviour.by_age else zero,
         behaviour.members[part] if len(behaviour.members) > 1 else zero,
         walked,
-        np.where(group < 0, len(loans.groups), group) if plan.level == "group" else zero,
+        (np.where(group < 0, np.int32(len(loans.groups)), group) if group.min(initial=0) < 0 else group)
+        if plan.level == "group" else zero,
     ]
 
 
-def sort_by(keys: list[NDArray[np.int32]], order: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The loans of `order` sorted by the last key, then the one before it, and so on; stable.
-
-    Sixteen-bit keys sort by radix, in a few passes; wider ones (many groups) by merging.
-    """
-    for key in keys:
-        narrow = key.astype(np.int16) if len(key) and key.max() < 32_768 else key
-        order = order[np.argsort(narrow[order], kind="stable")]
-    return order
+def runs_of(
+    near: list[NDArray[np.int32]], keys: list[NDArray[np.int32]], some: NDArray[np.int64] | None, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The `count` loans `some` (none: all) by keys, the last first, then by near ones; and where each run begins."""
+    varying = [key for key in keys if key.strides != (0,)]
+    return _core.in_runs([key for key in near if key.strides != (0,)], varying, some, count)

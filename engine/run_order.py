@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.lanes import run_keys, sort_by
+from engine.lanes import run_keys, runs_of
 from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
 
@@ -38,13 +38,7 @@ def parted(plan: Plan, loans: LoanArrays, bytes_a_run: int) -> Parted | None:
     keys = run_keys(plan, loans, slice(0, len(loans)), walks_on(plan, loans))
     if not len(loans) or at_most(keys, len(loans)) * bytes_a_run <= MOST:
         return None
-    varying = [key for key in keys if key.strides != (0,)]
-    order = sort_by(varying, np.arange(len(loans)))
-    first = np.zeros(len(order), dtype=bool)
-    first[0] = True
-    for key in varying:
-        first[1:] |= np.diff(key[order]) != 0
-    begins = np.flatnonzero(first)
+    order, begins = runs_of([], keys, None, len(loans))
     if len(begins) * bytes_a_run <= MOST:
         return None
     parts = cut(begins, len(loans), max(1, ROOM // bytes_a_run))

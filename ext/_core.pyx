@@ -141,6 +141,7 @@ include "table.pxi"
 include "assets.pxi"
 include "penalty.pxi"
 include "names.pxi"
+include "order.pxi"
 
 
 cdef simd_void add(double *out, const double *x, long n) noexcept nogil:

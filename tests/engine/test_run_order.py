@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import engine
-from engine import run_order
+from engine import _core, run_order
 from tests.engine.test_kernel import ALL, HARD, many, request
 from tests.engine.test_run_sums import mixed, scenarios
 
@@ -151,3 +151,18 @@ def test_runs_take_no_more_memory_than_a_part_of_them() -> None:
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True)
     # Some fifty thousand runs of 374 months: 160 MB in one row of each, and twice that beside it in chunks.
     assert int(done.stdout) < 150
+
+
+@pytest.mark.parametrize("loans", [1, 7, 300, 40_000])
+@pytest.mark.parametrize("widest", [2, 400, 2**31 - 1])
+def test_loans_are_sorted_into_runs_as_by_a_plain_sort(loans: int, widest: int) -> None:
+    random = np.random.default_rng(loans + widest)
+    near, *keys = (random.integers(-3, top, loans).astype(np.int32) for top in (50, widest, 3, 1_000, widest, 2))
+    some = np.flatnonzero(random.random(loans) < 0.7)
+    for chosen in (None, some) if len(some) else (None,):
+        index = np.arange(loans) if chosen is None else chosen
+        order, begins = _core.in_runs([near], keys, chosen, len(index))
+        expected = index[np.lexsort([key[index] for key in (near, *keys)])]
+        np.testing.assert_array_equal(order, expected)
+        differ = np.any([np.diff(key[expected]) != 0 for key in keys], axis=0)
+        np.testing.assert_array_equal(begins, np.concatenate([[0], np.flatnonzero(differ) + 1]))
