@@ -132,9 +132,13 @@ def run_keys(
         loans.age[part] if behaviour.by_age else zero,
         behaviour.members[part] if len(behaviour.members) > 1 else zero,
         walked,
-        (np.where(group < 0, np.int32(len(loans.groups)), group) if group.min(initial=0) < 0 else group)
-        if plan.level == "group" else zero,
+        zero if plan.level != "group" else group if group.min(initial=0) >= 0 else with_blanks_last(group, loans),
     ]
+
+
+def with_blanks_last(group: NDArray[np.int32], loans: LoanArrays) -> NDArray[np.int32]:
+    """Groups as output rows: those without a name come after all others."""
+    return np.where(group < 0, np.int32(len(loans.groups)), group)
 
 
 def runs_of(
