@@ -44,8 +44,8 @@ def columns_at(cashflows: engine.Cashflows, index: tuple[int, ...]) -> dict[str,
     """The columns at an index of their leading axes, `period` first and `loan_id` before it at loan level."""
     found: dict[str, Any] = {} if cashflows.loan_ids is None else {"loan_id": cashflows.loan_ids}
     found["period"] = np.asarray(cashflows.period)
-    for name in cashflows.fields:
-        found[name] = np.ascontiguousarray(cashflows.columns[name][index])
+    for name, column in cashflows.columns.items():
+        found[name] = np.ascontiguousarray(column[index]) if index or not column.flags.c_contiguous else column
     return found
 
 

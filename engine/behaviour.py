@@ -46,6 +46,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     by_age: bool
     stops: bool
     longest_lag: int
+    curtails: bool = False
     per_loan_losses: bool = False
     pattern: NDArray[np.int64] | None = None
     missed: NDArray[np.int32] = msgspec.field(default_factory=lambda: np.zeros(1, dtype=np.int32))
@@ -174,8 +175,9 @@ def behaviour_of(
     pattern = patterns_of(loans, tables, every, conventions, curves)
     return Behaviour(
         rates=np.concatenate(tables.parts), rules=rules, members=segments.members, by_age=by_age,
-        stops=bool(rules["stop"].any()), longest_lag=longest_lag, per_loan_losses=insured or valued, pattern=pattern,
-        missed=missed, held=held,
+        stops=bool(rules["stop"].any()), longest_lag=longest_lag,
+        curtails=any(each.curtailment is not None for each in every), per_loan_losses=insured or valued,
+        pattern=pattern, missed=missed, held=held,
     )  # fmt: skip
 
 

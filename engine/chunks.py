@@ -17,7 +17,7 @@ from engine.lanes import lay_out
 from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
 from engine.run_order import Parted, parted
-from engine.run_sums import RunSums, losses_need_loans
+from engine.run_sums import FEW_SCENARIOS, RunSums, losses_need_loans
 
 # Loans of a chunk by loan, whose rows stay in the caches until they are written.
 CHUNK_BY_LOAN = 2_048
@@ -34,7 +34,7 @@ def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) 
     """Columns (fields, scenarios, rows, periods) of the whole tape."""
     if plan.level == "loan":
         return by_loan(plan, loans, threads, progress)
-    if losses_need_loans(plan):
+    if losses_need_loans(plan) or (len(loans) == 1 and plan.behaviour.scenarios < FEW_SCENARIOS):
         return by_chunk(plan, loans, threads, progress)
     sums = RunSums(plan)
     in_parts = parted(plan, loans, sums.bytes_a_run)
@@ -85,7 +85,7 @@ def by_loan(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | No
 def by_chunk(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) -> NDArray[np.float64]:
     """Columns of the whole tape where the losses are taken loan by loan, so behaviour is applied in each chunk."""
     shape = (len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods)
-    total = np.zeros(shape)
+    total: NDArray[np.float64] | None = None
     slices = slices_of(plan, len(loans))
 
     def work(part: slice) -> NDArray[np.float64]:
@@ -98,10 +98,10 @@ def by_chunk(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | N
         return out
 
     for part, found in zip(slices, in_order(work, slices, threads), strict=True):
-        np.add(total, found, out=total)
+        total = found if total is None else np.add(total, found, out=total)
         if progress is not None:
             progress(part.stop)
-    return total
+    return np.zeros(shape) if total is None else total
 
 
 def slices_of(plan: Plan, loans: int) -> list[slice]:

@@ -14,6 +14,15 @@ from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_LTV, MAX_TERM, STATUSES
 
 LONG_AGO = 2**20
+# What the terms that most loans state may be.
+BOUNDS: dict[str, tuple[int, int]] = {
+    "balance": (0, int(MAX_BALANCE)),
+    "annual_rate": (0, 1),
+    "servicing_fee": (0, 1),
+    "mortgage_insurance": (0, 1),
+    "remaining_term": (1, MAX_TERM),
+    "age": (0, MAX_TERM),
+}
 
 
 class LoanArrays(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,17 +96,17 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
     assets = assets_of(check, None if shared is None else shared.cashflows, unread=shared is None)
     blank = None if assets is None else NAN
     money = f"currency units in [0, {MAX_BALANCE:g}]"
-    balance = check.number("balance", 0, MAX_BALANCE, money, blank)
-    rate = check.number("annual_rate", 0, 1, RATE, None if assets is None else 0.0)
-    fee = check.number("servicing_fee", 0, 1, RATE)
+    balance = check.number("balance", *BOUNDS["balance"], money, blank)
+    rate = check.number("annual_rate", *BOUNDS["annual_rate"], RATE, None if assets is None else 0.0)
+    fee = check.number("servicing_fee", *BOUNDS["servicing_fee"], RATE)
     payment = check.number("payment", 0, MAX_BALANCE, "currency units a month, 0 or more", NAN)
     property_value = check.number("property_value", 0, MAX_BALANCE, money, NAN)
     ltv = check.number("ltv", 0.0001, MAX_LTV, f"a decimal in [0.0001, {MAX_LTV}] (80% is 0.8)", NAN)
-    mortgage_insurance = check.number("mortgage_insurance", 0, 1, RATE)
+    mortgage_insurance = check.number("mortgage_insurance", *BOUNDS["mortgage_insurance"], RATE)
     original_balance = check.number("original_balance", 0, MAX_BALANCE, money, NAN)
-    term = check.whole("remaining_term", 1, MAX_TERM, None if assets is None else 1)
+    term = check.whole("remaining_term", *BOUNDS["remaining_term"], None if assets is None else 1)
     original = check.whole("original_term", 1, MAX_TERM, blank=1)
-    age = check.whole("age", 0, MAX_TERM, blank=0)
+    age = check.whole("age", *BOUNDS["age"], blank=0)
     interest_only = check.whole("interest_only_term", 0, MAX_TERM)
     spread = check.whole("amortization_term", 1, 2 * MAX_TERM, blank=1)
     amortization = check.amortization()

@@ -57,7 +57,8 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
         request, conventions, bases, loans,
         lambda inside, months: scheduled(request, loans.taken(np.flatnonzero(inside)), months, threads),
     )  # fmt: skip
-    loans = with_payments_kept(loans, behaviour.rules, behaviour.members)
+    if behaviour.curtails:
+        loans = with_payments_kept(loans, behaviour.rules, behaviour.members)
     longest = int(loans.term.max()) + behaviour.longest_lag if len(loans) else 0
     loans = begun_earlier(loans, behaviour.missed, behaviour.held, behaviour.members, Histories(request))
     months = max(longest, 1) + int(behaviour.missed.max(initial=0))

@@ -43,6 +43,8 @@ class Segments(msgspec.Struct, frozen=True):
 def segments_of(bases: Sequence[Assumptions], loans: LoanArrays) -> Segments:
     """The partition of the loans into sets that have the same assumptions in every scenario."""
     members = np.zeros(1, dtype=np.int64)
+    if loans.contracts is None and not any(base.rules or base.groups for base in bases) and not loans.status.any():
+        return Segments(np.zeros(1, dtype=np.int32), [[base] for base in bases], [AS_ASSUMED])
     cells = np.zeros((len(bases), 1), dtype=np.int64)
     known: dict[bytes, list[int]] = {}
     for s, base in enumerate(bases):

@@ -39,11 +39,14 @@ def summary_of(one: Cashflows) -> Summary:
     )
     totals = dict(zip(names, table.sum(axis=1).tolist(), strict=True))
     paid = table[names.index("principal")] if totals.get("principal", 0) > 0 else None
-    some = np.flatnonzero((table != 0).any(axis=0))
+    last = one.periods
+    if not last or not table[:, -1].any():
+        some = np.flatnonzero((table != 0).any(axis=0))
+        last = int(some[-1]) + 1 if len(some) else 0
     return Summary(
         opening_balance=one.opening_balance,
         totals={field.name: totals[field.name] for field in FIELDS if field.kind == "flow" and field.name in totals},
         wal_years=None if paid is None else float(np.dot(paid, one.period) / totals["principal"] / 12),
-        final_period=int(some[-1]) + 1 if len(some) else 0,
+        final_period=last,
         peak_balance=float(table[names.index("balance")].max(initial=0.0)) if "balance" in names else None,
     )

@@ -19,6 +19,7 @@ from engine.assets import (
     GivenBehaviour,
     PaymentTiming,
 )  # fmt: skip
+from engine.at_sight import arrays_at_sight
 from engine.contracts import CONTRACT_COLUMNS, Shared
 from engine.dates import BusinessDayConvention, Calendar, Frequency
 from engine.errors import Problem, TapeError, one_of
@@ -139,6 +140,7 @@ OPTIONAL = frozenset(name for name, default in DEFAULTS.items() if default is No
     "remaining_term",
 }
 NO_TERMS = (None,) * len(CONTRACT_COLUMNS)
+NOTHING_SHARED = Shared()
 
 
 class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -224,6 +226,8 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
 
     def arrays(self) -> LoanArrays:
         """The validated arrays. Raises TapeError with every fault found, up to a hundred."""
+        if self.loans is not None and self.names_nothing and (found := arrays_at_sight(self.loans)) is not None:
+            return found
         given = [name for name in ("loans", "columns", "tape_id") if getattr(self, name) is not None]
         if len(given) != 1:
             what = "is empty" if not given else f"has {' and '.join(given)}"
@@ -242,6 +246,11 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         if stated is None or stated.dtype.kind != "i":
             return self.arrays().term.astype(np.int64)
         return np.broadcast_to(stated.astype(np.int64, copy=False), len(self))
+
+    @property
+    def names_nothing(self) -> bool:
+        """Whether there is nothing in the tape beside its loans."""
+        return self.columns is None and self.tape_id is None and self.shared == NOTHING_SHARED
 
     @property
     def shared(self) -> Shared:

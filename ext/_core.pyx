@@ -250,7 +250,9 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
     cdef Tables tables
     cdef Contract c
     cdef double *row[N_FIELDS]
-    cdef long r, s, f, n = months + 2, k, group, m, g, sets, max_lag = rules["lag"].max()
+    cdef long r, s, f, n = months + 2, k, group, m, g, sets
+    cdef Most most = most_of(rule)
+    cdef long max_lag = most.lag
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef bint opening = prepays_opening(rule)
@@ -262,7 +264,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
         with_flows = tables.run.asset != NULL or tables.curtails
     if not allocate(&w, months, max_lag, False):
         raise MemoryError("no room for a projection's working arrays")
-    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, rules["workout"].any(), n):
+    if not allocate_losses(&l, max_lag + 1 if most.general else 0, most.workout, n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
     if not allocate_penalties(&p, penalties is not None, n):
@@ -334,7 +336,9 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     cdef Tables tables
     cdef Contract c
     cdef double *row[N_FIELDS]
-    cdef long r, s, f, v, i, lane, n = months + 2, k, at, m, max_lag = rules["lag"].max()
+    cdef long r, s, f, v, i, lane, n = months + 2, k, at, m
+    cdef Most most = most_of(rule)
+    cdef long max_lag = most.lag
     cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef bint opening = prepays_opening(rule)
@@ -345,7 +349,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
         with_flows = tables.run.asset != NULL or tables.curtails
     if not allocate(&w, months, max_lag, True):
         raise MemoryError("no room for a projection's working arrays")
-    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, rules["workout"].any(), n):
+    if not allocate_losses(&l, max_lag + 1 if most.general else 0, most.workout, n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
     if not allocate_penalties(&p, penalties is not None, n):
@@ -414,6 +418,25 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
         free(p.memory)
         free(l.memory)
         free(w.memory)
+
+
+cdef struct Most:
+    # the longest lag of all rules; whether any is general, whether any helps late loans
+    long lag
+    bint general
+    bint workout
+
+
+cdef Most most_of(const Rules[:, ::1] rule) noexcept:
+    cdef Most most
+    cdef Py_ssize_t s, k
+    most.lag, most.general, most.workout = 0, False, False
+    for s in range(rule.shape[0]):
+        for k in range(rule.shape[1]):
+            most.lag = max(most.lag, rule[s, k].lag)
+            most.general = most.general or rule[s, k].general
+            most.workout = most.workout or rule[s, k].workout
+    return most
 
 
 cdef bint prepays_opening(const Rules[:, ::1] rule) noexcept:

@@ -148,13 +148,14 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
     cdef Contract c
     cdef double *field[N_FIELDS]
     cdef long block, i, r, s, f, k, m, begin, n = months + 2, first = 1 + with_rate + with_fee
-    cdef long max_lag = rules["lag"].max()
+    cdef Most most = most_of(rule)
+    cdef long max_lag = most.lag
     cdef const double *row
     cdef const Rules *now
     cdef const long *before
     if not allocate(&w, months, 0, False):
         raise MemoryError("no room for a projection's working arrays")
-    if not allocate_losses(&l, max_lag + 1 if rules["general"].any() else 0, rules["workout"].any(), n):
+    if not allocate_losses(&l, max_lag + 1 if most.general else 0, most.workout, n):
         free(w.memory)
         raise MemoryError("no room for a projection's losses")
     with nogil:

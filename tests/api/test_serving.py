@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from uvicorn.server import ServerState
 
 from api import serving
 from api.serving import Config, LingeringProtocol, Processes
@@ -104,3 +105,95 @@ def test_what_lives_as_long_as_the_process_is_left_to_itself_by_the_collector() 
         assert gc.get_freeze_count() > before + 1000
     finally:
         gc.unfreeze()
+
+
+class Wire:
+    """A transport that notes what is written in one go."""
+
+    def __init__(self) -> None:
+        self.sent: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.sent.append(data)
+
+    def writelines(self, parts: tuple[bytes, ...]) -> None:
+        self.sent.append(b"".join(parts))
+
+    def close(self) -> None:
+        self.sent.append(b"closed")
+
+    def is_closing(self) -> bool:
+        return self.sent[-1:] == [b"closed"]
+
+    def get_extra_info(self, name: str) -> Any:
+        return None
+
+    def pause_reading(self) -> None:
+        """Nothing is read."""
+
+    resume_reading = pause_reading
+
+
+def written(app: Any, request: bytes = REQUEST) -> list[bytes]:
+    """What the protocol writes in answer to a request, each entry in one go."""
+    wire = Wire()
+
+    async def converse() -> None:
+        config = uvicorn.Config(app, lifespan="off", log_config=None)
+        config.load()
+        protocol = LingeringProtocol(config, ServerState(), {})
+        protocol.connection_made(wire)  # type: ignore[arg-type]
+        protocol.data_received(request)
+        while protocol.tasks:
+            await asyncio.sleep(0)
+        protocol.connection_lost(ConnectionError())
+
+    asyncio.run(converse())
+    return wire.sent
+
+
+def app_of(headers: list[tuple[bytes, bytes]], *parts: bytes) -> Any:
+    """An application that sends a head and then parts of a body."""
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        for i, part in enumerate(parts):
+            await send({"type": "http.response.body", "body": part, "more_body": i + 1 < len(parts)})
+
+    return app
+
+
+def test_the_head_of_an_answer_goes_out_with_its_body() -> None:
+    (sent,) = written(app_of([(b"content-length", b"2")], b"ok"))
+    assert sent == b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+
+
+def test_later_parts_of_a_body_go_out_as_they_come() -> None:
+    sent = written(app_of([(b"content-length", b"4")], b"ok", b"ay"))
+    assert [part[-2:] for part in sent] == [b"ok", b"ay"]
+
+
+def test_the_head_of_a_stream_does_not_wait_for_what_follows() -> None:
+    head, *rest = written(app_of([], b"ok", b""))
+    assert head.endswith(b"transfer-encoding: chunked\r\n\r\n")
+    assert rest == [b"2\r\nok\r\n", b"0\r\n\r\n"]
+
+
+def test_the_head_of_an_answer_without_a_body_is_written() -> None:
+    request = REQUEST.replace(b"POST", b"HEAD")
+    assert written(app_of([(b"content-length", b"2")], b"ok"), request) == [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
+    ]
+    assert written(app_of([(b"content-length", b"0")], b"")) == [b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"]
+
+
+def test_an_answer_that_breaks_off_shows_its_head_and_ends_the_connection() -> None:
+    assert written(app_of([(b"content-length", b"2")])) == [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n",
+        b"closed",
+    ]
+
+
+def test_each_answer_on_one_connection_is_written_whole() -> None:
+    sent = written(app_of([(b"content-length", b"2")], b"ok"), REQUEST + REQUEST)
+    assert sent == [b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"] * 2
