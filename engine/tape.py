@@ -240,12 +240,12 @@ class Tape(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         raw = {name: getattr(self.columns, name) for name in COLUMN_NAMES}
         return validate(raw, len(self), column_path, self.shared)
 
-    def terms(self) -> NDArray[np.int64]:
+    def terms(self) -> NDArray[np.signedinteger[Any]]:
         """The remaining term of each loan, worked out where an asset states none. Raises TapeError as `arrays`."""
         stated = None if self.columns is None else np.asarray(self.columns.remaining_term)
         if stated is None or stated.dtype.kind != "i":
             return self.arrays().term.astype(np.int64)
-        return np.broadcast_to(stated.astype(np.int64, copy=False), len(self))
+        return np.broadcast_to(stated, len(self))
 
     @property
     def names_nothing(self) -> bool:

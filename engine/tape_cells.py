@@ -166,16 +166,30 @@ def plain(ours: str, header: str, cells: Any) -> NDArray[Any] | None:
     """A column of numbers of our own kind without a blank as an array of its own; none for one that needs a look."""
     import pyarrow as pa
 
-    if ours in TEXT_COLUMNS or cells.null_count or (ours in RATE_COLUMNS and rate_divisor(header) != 1.0):
+    if not is_ours(ours, header, cells):
         return None
-    if pa.types.is_integer(cells.type) and ours in WHOLE_COLUMNS and cells.type.bit_width <= 32:
+    if pa.types.is_integer(cells.type):
         return np.array(cells.to_numpy(), dtype=np.int64)
-    if pa.types.is_float64(cells.type) and ours not in WHOLE_COLUMNS:
-        found = cells.to_numpy()
-        values = found if cells.num_chunks > 1 else np.array(found)
-        # A sum is NaN where a number is, and the look at each is spared.
-        return None if np.isnan(values.sum()) else values
-    return None
+    found = cells.to_numpy()
+    values = found if cells.num_chunks > 1 else np.array(found)
+    # A sum is NaN where a number is, and the look at each is spared.
+    return None if np.isnan(values.sum()) else values
+
+
+def as_stored(ours: str, header: str, cells: Any) -> NDArray[Any] | None:
+    """As `plain`, of a column that we wrote, so that a blank is null: the cells where they lie, not to be changed."""
+    return cells.to_numpy() if is_ours(ours, header, cells) else None
+
+
+def is_ours(ours: str, header: str, cells: Any) -> bool:
+    """Whether a column is float64 in our units, or whole numbers of 32 bits at most where they are to be, no null."""
+    import pyarrow as pa
+
+    if ours in TEXT_COLUMNS or cells.null_count or (ours in RATE_COLUMNS and rate_divisor(header) != 1.0):
+        return False
+    if ours in WHOLE_COLUMNS:
+        return bool(pa.types.is_integer(cells.type) and cells.type.bit_width <= 32)
+    return bool(pa.types.is_float64(cells.type))
 
 
 def missing(cell: Any) -> str:

@@ -21,7 +21,7 @@ from engine.layout_tape import iter_layout, layout_for, read_layout
 from engine.layouts import LAYOUTS
 from engine.layouts.declaration import Layout
 from engine.tape import Tape
-from engine.tape_cells import NEEDED, TEXT_COLUMNS, CellFault, Where, numbers, plain, refuse, texts
+from engine.tape_cells import NEEDED, TEXT_COLUMNS, CellFault, Where, as_stored, numbers, plain, refuse, texts
 from engine.tape_readers import READERS, OpenTape, unreadable
 
 if TYPE_CHECKING:
@@ -224,15 +224,16 @@ def format_of(name: str, endings: Mapping[str, str]) -> str:
     return endings[ending]
 
 
-def tape_of(table: "pa.Table", opened: OpenTape, row: int) -> Tape:
-    """The tape of a table of the chosen columns. row: rows of the file before the table."""
+def tape_of(table: "pa.Table", opened: OpenTape, row: int, *, stored: bool = False) -> Tape:
+    """The tape of a table of the chosen columns. row: rows of the file before the table. stored: whether we wrote the
+    file, so that its numbers need no look; they are then not to be changed."""
     columns: dict[str, Any] = {}
     faults: list[CellFault] = []
     # What an asset needs depends on its type, and is said when the tape is validated.
     needed = () if "type" in opened.chosen else NEEDED
     for ours, header in opened.chosen.items():
         column = table.column(header)
-        if (as_they_are := plain(ours, header, column)) is not None:
+        if (as_they_are := (as_stored if stored else plain)(ours, header, column)) is not None:
             columns[ours] = as_they_are
             continue
         cells = column.combine_chunks()

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from engine.aliases import ALIASES, column_of
@@ -30,6 +30,11 @@ class OpenTape:
         self.name = name
         self.file = file
         self.chosen = choose_columns(name, headers, mapping)
+        self.wanted = list(self.chosen.values())
+
+    def leave_out(self, names: Collection[str]) -> None:
+        """Has these columns of ours not read."""
+        self.chosen = {ours: header for ours, header in self.chosen.items() if ours not in names}
         self.wanted = list(self.chosen.values())
 
     def read(self) -> "pa.Table":
@@ -114,9 +119,13 @@ class CsvTape(OpenTape):
 
 
 class ParquetTape(OpenTape):
-    """A Parquet file; only the wanted columns are read, and the tables that a stored tape has in its metadata."""
+    """A Parquet file; only the wanted columns are read, and the tables that a stored tape has in its metadata.
 
-    def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None) -> None:
+    at_once: whether what is read in one call is fetched whole before it is unpacked, in few reads; by default column by
+    column, so that no more of a large file is held than its batches.
+    """
+
+    def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None, at_once: bool = False) -> None:
         from pyarrow import parquet
 
         seen = parquet.ParquetFile(file)
@@ -128,7 +137,7 @@ class ParquetTape(OpenTape):
         texts = [header for header in self.wanted if is_text(stored_kind(schema.field(header).type))]
         coded = [header for header in texts if header not in plain]
         self.parquet = parquet.ParquetFile(
-            file, metadata=seen.metadata, read_dictionary=coded, page_checksum_verification=True
+            file, metadata=seen.metadata, read_dictionary=coded, page_checksum_verification=True, pre_buffer=at_once
         )
         self.tables = from_metadata(name, self.parquet.metadata.metadata)
 

@@ -1,4 +1,5 @@
-"""Works on one shard: takes it, projects its loans, commits its sums; the last one folds the run.
+"""Works on one shard: takes it, projects its loans, commits its sums; the last one folds the run. The sums of a run's
+only shard are its result, which is committed at once.
 
 The thread that calls `perform` calculates; the lease is renewed in the bridge's loop meanwhile. The engine tells its
 progress after every chunk of loans, some tens of milliseconds apart, and there the work stops when the lease is lost,
@@ -102,12 +103,14 @@ class Performer:
         log = {"shard": lease.number, "attempt": lease.attempts}
         try:
             if lease.is_fold:
-                self.fold(holding)
+                self.finish(holding, self.folded(holding))
                 outcome = "done"
-                logger.info("run succeeded", extra=log)
                 return None
-            partial = self.compute(holding)
-            fold = self.bridge.call(self.commit(lease, partial))
+            sums, fold = self.compute(holding), None
+            if lease.is_only:
+                self.finish(holding, {0: sums})
+            else:
+                fold = self.bridge.call(self.commit(lease, sums.encoded()))
             outcome = "done"
             metrics.record_projection(lease.request.level, "worker", lease.loan_months, time.perf_counter() - begun)
             return fold
@@ -148,32 +151,40 @@ class Performer:
                 text = "The service failed on this run; the failure is logged."
                 self.retry(lease, RunError(code="internal", message=text))
 
-    def compute(self, holding: Holding) -> bytes:
-        """The encoded sums of the shard."""
+    def compute(self, holding: Holding) -> Sums:
+        """The sums of the shard."""
         lease = holding.lease
         scenarios = lease.scenarios[lease.scenario_start : lease.scenario_stop]
-        tape = read_slice(self.objects, lease.object_key, lease.loan_start, lease.loan_stop)
-        terms = np.cumsum(tape.terms())
+        # Sums have no rows by loan, so nobody asks for the loans' ids: a million texts.
+        tape = read_slice(self.objects, lease.object_key, lease.loan_start, lease.loan_stop, without=("loan_id",))
+        terms, counted = tape.terms(), 0
         holding.check()
 
         def progress(loans: int) -> None:
-            holding.done = int(terms[loans - 1]) * len(scenarios)
+            nonlocal counted
+            holding.done += int(terms[counted:loans].sum(dtype=np.int64)) * len(scenarios)
+            counted = max(counted, loans)
             holding.check()
 
         sums = Sums(lease.request.level)
         sums.add_cashflows(engine.project(projection_of(lease.request, scenarios, tape), self.threads, progress))
-        return sums.encoded()
+        return sums
 
-    def fold(self, holding: Holding) -> None:
-        """Adds up the shards in the order of their numbers, block by block of scenarios, and commits the result."""
+    def folded(self, holding: Holding) -> dict[int, Sums]:
+        """The sums of the shards, added up in the order of their numbers, by the first scenario of each block."""
         lease = holding.lease
-        rows: list[dict[str, object]] = []
         blocks: dict[int, Sums] = {}
         for number in range(0, lease.number, PARTIALS_AT_ONCE):
             read = self.partials(lease, number, min(number + PARTIALS_AT_ONCE, lease.number))
             for start, blob in self.bridge.call(read):
                 holding.check()
                 blocks.setdefault(start, Sums(lease.request.level)).add_partial(blob)
+        return blocks
+
+    def finish(self, holding: Holding, blocks: dict[int, Sums]) -> None:
+        """Commits the result of the run. blocks: the sums of all its loans by the first scenario of each block."""
+        lease = holding.lease
+        rows: list[dict[str, object]] = []
         first = blocks[0]
         # Blocks of scenarios may differ in their longest lag; the shorter go on with zeros.
         periods = max(sums.periods for sums in blocks.values())
@@ -189,6 +200,7 @@ class Performer:
         # Where the lease is lost the objects stay for the sweep: a commit whose answer was lost is told the same way,
         # and its rows name them.
         self.bridge.call(self.commit_result(lease, rows, values))
+        logger.info("run succeeded", extra={"shard": lease.number, "attempt": lease.attempts})
 
     def end(self, lease: Lease, state: str, error: RunError) -> None:
         """Ends the run as failed or dead."""

@@ -162,7 +162,7 @@ class Jobs:
     def wake(self, run_id: str) -> None:
         """Has workers look at a run, in the background."""
         if self.worker is not None:
-            self.worker.wake()
+            self.worker.wake(run_id)
         elif self.broker is not None:
             self.in_background(self.ring(self.broker, run_id))
 

@@ -7,6 +7,7 @@ again when their leases end, and those that it can give back it gives back when 
 import asyncio
 import logging
 import threading
+from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
 
@@ -28,7 +29,7 @@ POLL_SECONDS = 0.5
 
 
 class Worker:
-    """Starts and stops the threads of a worker. `wake` makes it look for work at once."""
+    """Starts and stops the threads of a worker. `wake` makes it begin a run, or look for work, at once."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -39,6 +40,7 @@ class Worker:
         self.performer = Performer(settings, self.bridge, self.database, objects, self.me.id)
         self.keeper = Keeper(settings, self.bridge, self.database)
         self.woken = threading.Event()
+        self.rung: deque[str] = deque()
         self.threads: list[threading.Thread] = []
         self.consumer: Consumer | None = None
         self.upkeep: Upkeep | None = None
@@ -80,16 +82,32 @@ class Worker:
 
     def poll(self) -> None:
         """Takes what nobody holds, oldest first, until the worker stops."""
+        idle = False
         while not self.performer.stopping.is_set():
-            try:
-                found = self.bridge.call(self.due())
-            except (SQLAlchemyError, OSError) as error:
-                logger.warning("no work was found: %s", error)
-                found = []
+            # Where nothing was due a moment ago, a run that was rung for is the oldest there is.
+            found = self.rung_for() if idle else []
+            asked = not found
+            found = found or self.found()
             worked = [self.tried(*shard) for shard in found if not self.performer.stopping.is_set()]
-            if not any(worked):
+            idle = not any(worked)
+            if idle and asked:
                 self.woken.wait(POLL_SECONDS)
                 self.woken.clear()
+
+    def rung_for(self) -> list[tuple[str, int]]:
+        """The first shard of the next run that was rung for, if there is one."""
+        with suppress(IndexError):
+            return [(self.rung.popleft(), 0)]
+        return []
+
+    def found(self) -> list[tuple[str, int]]:
+        """Shards that are due, those of runs that were rung for among them; none where the database is away."""
+        self.rung.clear()
+        try:
+            return self.bridge.call(self.due())
+        except (SQLAlchemyError, OSError) as error:
+            logger.warning("no work was found: %s", error)
+            return []
 
     def tried(self, run_id: str, number: int) -> bool:
         """Whether a shard was worked on; what goes wrong beyond it must not end the thread that looks for work."""
@@ -103,8 +121,9 @@ class Worker:
         async with self.database.read() as connection:
             return await shards.due_shards(connection, self.settings.worker_concurrency)
 
-    def wake(self) -> None:
-        """Makes a worker without Redis look for work at once."""
+    def wake(self, run_id: str) -> None:
+        """Makes a worker without Redis begin a run at once where it has nothing else to do."""
+        self.rung.append(run_id)
         self.woken.set()
 
     def stop(self) -> None:

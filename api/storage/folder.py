@@ -62,7 +62,7 @@ class FolderStore:
 
     def get_stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
         try:
-            file = self.path_of(key).open("rb")
+            file = self.path_of(key).open("rb", buffering=0)
         except (FileNotFoundError, IsADirectoryError) as error:
             raise MissingObject(key) from error
 
@@ -70,7 +70,8 @@ class FolderStore:
             with file:
                 file.seek(start)
                 left = None if end is None else max(0, end - start)
-                while chunk := file.read(READ_BYTES if left is None else min(READ_BYTES, left)):
+                # A range is what its reader has room for, so it comes in one piece.
+                while chunk := file.read(READ_BYTES if left is None else left):
                     left = None if left is None else left - len(chunk)
                     yield chunk
 

@@ -60,7 +60,10 @@ class ObjectStore(Protocol):
         """
 
     def get_stream(self, key: str, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes from `start` up to `end` (exclusive, to the last where none). Raises MissingObject at once."""
+        """The bytes from `start` up to `end` (exclusive, to the last where none). Raises MissingObject at once.
+
+        A range with an end may come in one piece.
+        """
 
     def head(self, key: str) -> ObjectInfo | None:
         """The object's size and time, none where there is no such object."""
@@ -125,17 +128,29 @@ class StoredFile(io.RawIOBase):
         self.place = max(0, offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.size}[whence])
         return self.place
 
+    def read(self, size: int | None = -1) -> bytes:
+        # Whole, where RawIOBase would copy what readinto has copied.
+        end = self.size if size is None or size < 0 else min(self.place + size, self.size)
+        chunks = list(self.chunks(end))
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        end = min(self.place + len(buffer), self.size)
-        if end <= self.place:
-            return 0
         filled = 0
+        for chunk in self.chunks(min(self.place + len(buffer), self.size)):
+            buffer[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
+        return filled
+
+    def chunks(self, end: int) -> Iterator[bytes]:
+        """The bytes from the present place to `end`, which is the place once all were taken."""
+        if end <= self.place:
+            return
+        read = 0
         try:
             for chunk in self.store.get_stream(self.key, self.place, end):
-                buffer[filled : filled + len(chunk)] = chunk
-                filled += len(chunk)
+                yield chunk
+                read += len(chunk)
         except (StoreError, OSError) as error:
             self.failure = error
             raise
-        self.place += filled
-        return filled
+        self.place += read

@@ -2,8 +2,9 @@
 
 A lease lasts until the database's clock passes `lease_until`, and every take raises the shard's fence, so of all that
 ever held a shard only the newest can commit. The last shard of a run, numbered as there are shards, is the fold: it
-waits until the others are done. Locks are taken on the run first, then on its shards; of several runs by their ids
-(runs.lock_runs). What changes a single shard and nothing else needs no lock of its run.
+waits until the others are done; beside an only shard, whose sums are the result, it is never due. Locks are taken on
+the run first, then on its shards; of several runs by their ids (runs.lock_runs). What changes a single shard and
+nothing else needs no lock of its run.
 """
 
 import logging
@@ -21,7 +22,7 @@ from api.storage.database import after_commit, now
 from api.storage.results import insert_results
 from api.storage.rows import RunError, RunRequest
 from api.storage.run_inputs import input_from
-from api.storage.runs import finish, lock_runs
+from api.storage.runs import end, finish, lock_runs
 from api.storage.tables import FINAL_STATES, UtcTime, run_shards, runs, tapes
 
 MAX_ATTEMPTS = 3
@@ -39,7 +40,10 @@ class LeaseLost(Exception):
 
 
 class Lease(msgspec.Struct, frozen=True, kw_only=True):
-    """A shard that a worker holds, and all that it needs to know to work on it. is_fold: it adds up the others."""
+    """A shard that a worker holds, and all that it needs to know to work on it.
+
+    is_only: it is the whole run, and its sums are the result. is_fold: it adds up the others.
+    """
 
     run_id: str
     number: int
@@ -51,6 +55,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True):
     scenario_start: int
     scenario_stop: int
     loan_months: int
+    is_only: bool
     is_fold: bool
     request: RunRequest
     scenarios: list[engine.Scenario]
@@ -112,7 +117,8 @@ async def take(
     return Lease(
         run_id=run_id, number=number, owner=taken.owner, fence=taken.fence, attempts=taken.attempts,
         loan_start=taken.loan_start, loan_stop=taken.loan_stop, scenario_start=taken.scenario_start,
-        scenario_stop=taken.scenario_stop, loan_months=taken.loan_months, is_fold=number == run.shards,
+        scenario_stop=taken.scenario_stop, loan_months=taken.loan_months,
+        is_only=number == 0 and run.shards == 1, is_fold=number == run.shards,
         request=wanted.request, scenarios=wanted.scenarios, object_key=run.object_key,
         correlation_id=run.correlation_id,
     )  # fmt: skip
@@ -146,10 +152,10 @@ async def commit_result(
     connection: AsyncConnection, lease: Lease, rows: list[dict[str, object]], values: dict[str, Any]
 ) -> None:
     """Writes the result and ends the run, in the caller's transaction. Raises LeaseLost."""
-    if not await finish(connection, lease.run_id, "succeeded", **values):
-        raise LeaseLost
-    found = await connection.execute(update(run_shards).where(held(lease)).values(state="done", lease_until=None))
-    if found.rowcount != 1:
+    await lock_runs(connection, [lease.run_id])
+    done = {"state": "done", "loan_months_done": lease.loan_months, "lease_until": None}
+    found = await connection.execute(update(run_shards).where(held(lease)).values(**done))
+    if found.rowcount != 1 or not await end(connection, lease.run_id, "succeeded", shards_done=runs.c.shards, **values):
         raise LeaseLost
     await insert_results(connection, lease.owner, rows)
 

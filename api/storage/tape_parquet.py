@@ -6,7 +6,7 @@ that loans name are metadata of the file (engine/tape_tables.py), so that any sl
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from itertools import islice
 from typing import Any, Literal, get_args, get_origin
@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 import numpy as np
 import pyarrow as pa
 from msgspec.structs import fields
+from pyarrow import compute as pc
 from pyarrow import parquet
 
 import engine
@@ -30,6 +31,11 @@ from engine.tape_tables import tables_of, to_metadata
 
 ROW_GROUP = 131_072
 MAX_GROUPS_SHOWN = 1_000
+# pyarrow's own allocator gives the memory of a slice back as soon as it is read, and the next slice takes as long to
+# get it again as to unpack what goes there.
+pa.set_memory_pool(pa.system_memory_pool())
+# Loans that share a value of a column, on average, where it is written as codes.
+SHARED_BY = 4
 
 
 class Sink(io.RawIOBase):
@@ -115,7 +121,9 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
                 profiler.columns = table.column_names
                 # Compression notices few of the bits that flip; checksums notice them all. LZ4 is read in half the
                 # time of zstd, and numbers of loans are as small in it.
-                writer = parquet.ParquetWriter(sink, table.schema, compression="lz4", write_page_checksum=True)
+                writer = parquet.ParquetWriter(
+                    sink, table.schema, compression="lz4", use_dictionary=repetitive(table), write_page_checksum=True
+                )
                 writer.add_key_value_metadata(to_metadata(tables_of(batch)))
             writer.write_table(table.cast(writer.schema), row_group_size=ROW_GROUP)
             yield from sink.take()
@@ -123,6 +131,15 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
         if writer is not None:
             writer.close()
     yield from sink.take()
+
+
+def repetitive(table: pa.Table) -> list[str]:
+    """The columns that are smaller as codes of their values. Where most values differ, codes and the page of what they
+    stand for take more than the values, and twice the time to read; texts are read as codes in any case."""
+    most = table.num_rows // SHARED_BY
+    numbers = [name for name in table.column_names if pa.types.is_primitive(table.schema.field(name).type)]
+    many = {name for name in numbers if pc.count_distinct(table.column(name)).as_py() > most}
+    return [name for name in table.column_names if name not in many]
 
 
 def in_row_groups(tape: engine.Tape) -> Iterator[engine.Tape]:
@@ -181,20 +198,23 @@ KINDS = {
 DEFAULTS = {field.name: None if field.required else field.default for field in fields(engine.Columns)}
 
 
-def read_slice(store: ObjectStore, key: str, start: int, stop: int) -> engine.Tape:
-    """The loans start..stop of a stored tape; both are bounds of row groups.
+def read_slice(
+    store: ObjectStore, key: str, start: int, stop: int, without: Collection[str] = ()
+) -> engine.Tape:  # fmt: skip
+    """The loans start..stop of a stored tape; both are bounds of row groups. without: columns that are not wanted.
 
     Raises DamagedTape where the bytes are not those that were written, StoreError or OSError where none came.
     """
     file = StoredFile(store, key)
     try:
-        opened = ParquetTape(key, pa.PythonFile(file, mode="r"), None)
+        opened = ParquetTape(key, pa.PythonFile(file, mode="r"), None, at_once=True)
         with opened:
+            opened.leave_out(without)
             groups = range(start // ROW_GROUP, min(-(-stop // ROW_GROUP), opened.parquet.num_row_groups))
             table = opened.parquet.read_row_groups(list(groups), columns=opened.wanted)
             if table.num_rows != stop - start:
                 raise DamagedTape
-            return tape_of(table, opened, start)
+            return tape_of(table, opened, start, stored=True)
     except MemoryError:
         raise
     except (pa.ArrowException, engine.TapeFileError, StoreError, OSError) as error:

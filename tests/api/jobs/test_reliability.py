@@ -16,7 +16,7 @@ from api.jobs.sums import Sums
 from api.jobs.upkeep import Upkeep, this_worker
 from api.jobs.worker import Worker
 from api.settings import Settings
-from api.storage import shards
+from api.storage import sharding, shards
 from api.storage.database import now
 from api.storage.errors import Conflict
 from api.storage.objects import StoreError
@@ -91,6 +91,67 @@ async def test_the_fold_waits_for_the_last_shard(either: Jobs) -> None:
     assert fold.is_fold
 
 
+def rows_of(lease: Lease) -> list[dict[str, object]]:
+    """The result of a run of the four scenarios, two months of balances."""
+    row = {"run_id": lease.run_id, "field": "balance", "values": bytes(16), "object_key": None}
+    return [{**row, "scenario": scenario} for scenario in range(4)]
+
+
+async def test_the_only_shard_of_a_run_ends_it_for_whoever_holds_it_and_for_nobody_else(either: Jobs) -> None:
+    run = await submitted(either, loans(10))
+    first = await lease_of(either, run.id, "first", seconds=-1.0)
+    second = await lease_of(either, run.id, "second")
+    assert first is not None
+    assert second is not None
+    assert (second.is_only, second.is_fold) == (True, False)
+    values = {"periods": 2, "groups": "[]"}
+    with pytest.raises(LeaseLost):
+        async with either.storage.database.write() as connection:
+            await shards.commit_result(connection, first, rows_of(first), values)
+    stale = await either.get(OWNER, run.id)
+    assert (stale.state, stale.shards_done, stale.loan_months_done) == ("running", 0, 0)
+    async with either.storage.database.write() as connection:
+        await shards.commit_result(connection, second, rows_of(second), values)
+    done = await either.get(OWNER, run.id)
+    assert (done.state, done.shards_done, done.progress) == ("succeeded", 1, 1.0)
+    assert done.loan_months_done == done.loan_months_total == second.loan_months
+    with pytest.raises(LeaseLost):  # as where the answer to the first commit was lost
+        async with either.storage.database.write() as connection:
+            await shards.commit_result(connection, second, rows_of(second), values)
+    assert (await either.get(OWNER, run.id)) == done
+    assert await lease_of(either, run.id, "late", number=1) is None
+
+
+async def test_of_a_run_in_two_shards_neither_is_the_only_one(
+    either: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    monkeypatch.setattr(sharding, "MAX_SCENARIOS", 2)
+    run = await submitted(either, loans(10))
+    leases = [await lease_of(either, run.id, "worker", number) for number in (0, 1)]
+    assert [lease is not None and not lease.is_only and not lease.is_fold for lease in leases] == [True, True]
+
+
+async def test_a_run_whose_sums_an_older_release_committed_is_folded(jobs: Jobs, idle: Jobs) -> None:
+    """Its workers commit the sums of an only shard by themselves, and leave the fold for whoever takes it."""
+    run = await submitted(idle, loans(10), fields=["balance"])
+    lease = await lease_of(idle, run.id, "older")
+    assert lease is not None
+    async with idle.storage.database.write() as connection:
+        assert await shards.commit_partial(connection, lease, some_sums()) == 1
+    done = await ended(jobs, run.id)
+    assert (done.state, done.shards_done) == ("succeeded", 1)
+    _, found = await jobs.columns(OWNER, run.id)
+    assert [each.columns["balance"].tolist() for each in found] == [[1.0, 1.0]] * 4
+
+
+async def test_a_run_that_is_rung_for_and_gone_keeps_nobody_from_the_others(jobs: Jobs, idle: Jobs) -> None:
+    assert jobs.worker is not None
+    jobs.worker.wake("run_that_is_gone")
+    run = await submitted(idle, loans(10))
+    jobs.worker.wake("run_that_is_gone")
+    assert (await ended(jobs, run.id)).state == "succeeded"
+
+
 async def test_of_cancels_against_the_finish_each_run_has_one_end(either: Jobs) -> None:
     tape = await stored_tape(either.storage, loans(5))
     ends = []
@@ -105,13 +166,9 @@ async def test_of_cancels_against_the_finish_each_run_has_one_end(either: Jobs) 
 
         async def finish(fold: Lease = fold, i: int = i) -> bool:
             await asyncio.sleep(0.001 * (i % 3))
-            rows = [
-                {"run_id": fold.run_id, "scenario": s, "field": "balance", "values": bytes(16), "object_key": None}
-                for s in range(4)
-            ]
             try:
                 async with either.storage.database.write() as connection:
-                    await shards.commit_result(connection, fold, rows, {"periods": 2, "groups": "[]"})
+                    await shards.commit_result(connection, fold, rows_of(fold), {"periods": 2, "groups": "[]"})
             except LeaseLost:
                 return False
             return True
@@ -145,8 +202,9 @@ async def test_a_run_on_redis_is_worked_on_at_once_and_the_message_a_hundred_tim
 
     await until(drained)
     async with on_postgres.storage.database.read() as connection:
-        tries = (await connection.execute(select(run_shards.c.attempts))).scalars().all()
-    assert tries == [1, 1]
+        tries = (await connection.execute(select(run_shards.c.attempts).order_by(run_shards.c.number))).scalars().all()
+    # The run has one shard, whose sums are its result: its fold is never due.
+    assert tries == [1, 0]
 
 
 async def test_what_is_no_message_goes_to_the_dead_letters_and_the_worker_lives(

@@ -167,6 +167,20 @@ def test_a_parquet_file_is_read_by_row_groups_through_ranges(store: ObjectStore)
     assert file.read_row_group(7).column("balance").to_pylist() == list(range(700, 800))
 
 
+def test_a_stored_file_gives_the_bytes_of_its_object(store: ObjectStore) -> None:
+    data = bytes(range(256)) * 5_000  # more than a chunk of a stream
+    store.put_stream("large", [data])
+    file = StoredFile(store, "large")
+    assert (file.read(3), file.tell()) == (data[:3], 3)
+    assert file.seek(-5, io.SEEK_END) == len(data) - 5
+    assert (file.read(100), file.read(1), file.tell()) == (data[-5:], b"", len(data))
+    assert file.seek(7) == 7
+    assert file.read() == data[7:]
+    file.seek(len(data) - 2)
+    into = bytearray(b"....")
+    assert (file.readinto(memoryview(into)), bytes(into)) == (2, data[-2:] + b"..")
+
+
 def test_a_store_that_cannot_be_reached_says_so(s3_endpoint: str) -> None:
     store = store_from("s3://no-such-bucket", s3_endpoint)
     with pytest.raises(StoreError, match="NoSuchBucket"):

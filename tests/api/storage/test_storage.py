@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from pyarrow import parquet
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -17,7 +18,7 @@ import engine
 from api.storage import results, run_inputs, runs, scenarios, sharding, tape_parquet, tapes
 from api.storage.database import Database, now
 from api.storage.errors import BadCursor, BadRequest, Conflict, NotFound, StaleVersion
-from api.storage.objects import ObjectStore
+from api.storage.objects import ObjectStore, StoredFile
 from api.storage.pages import encode_cursor
 from api.storage.rows import Run, RunRequest, ScenarioChoice, StoredTape
 from api.storage.tables import metadata
@@ -64,6 +65,39 @@ async def test_a_tape_comes_back_with_its_profile_and_its_loans(database: Databa
     arrays, expected = back.arrays(), engine.Tape.from_loans(LOANS).arrays()
     for name in ("balance", "rate", "fee", "payment", "term", "age", "interest_only", "amortization", "group"):
         np.testing.assert_array_equal(getattr(arrays, name), getattr(expected, name), err_msg=name)
+
+
+def test_columns_are_read_as_they_lie_and_those_that_are_not_wanted_are_not(store: ObjectStore) -> None:
+    columns = {"balance": np.arange(1.0, 10.0), "annual_rate": np.full(9, 0.05), "remaining_term": np.arange(12, 21)}
+    tape = engine.Tape.from_columns(**columns, loan_id=[f"id {i}" for i in range(9)], age=[0, None, *range(7)])
+    store.put_stream("tape", tape_parquet.parquet_stream(tape_parquet.in_row_groups(tape), tape_parquet.Profiler()))
+    whole = tape_parquet.read_slice(store, "tape", 0, 9).columns
+    part = tape_parquet.read_slice(store, "tape", 0, 9, without=("loan_id",)).columns
+    assert whole is not None
+    assert part is not None
+    assert (list(whole.loan_id), part.loan_id) == ([f"id {i}" for i in range(9)], None)
+    for name, column in columns.items():
+        np.testing.assert_array_equal(getattr(part, name), column)
+        # A view of what was unpacked, where any copy would be writable.
+        assert not getattr(part, name).flags.writeable
+    assert (part.remaining_term.dtype, part.age.dtype) == (np.int32, np.float64)
+    assert np.isnan(part.age).tolist() == [False, True, *[False] * 7]
+
+
+def test_numbers_are_written_as_codes_only_where_loans_share_them(store: ObjectStore) -> None:
+    loans = tape_parquet.ROW_GROUP
+    draw = np.random.default_rng(5)
+    tape = engine.Tape.from_columns(
+        balance=draw.uniform(1e3, 1e6, loans), annual_rate=draw.integers(20, 90, loans) / 1e3,
+        remaining_term=draw.integers(12, 361, loans), loan_id=[str(i) for i in range(loans)],
+    )  # fmt: skip
+    store.put_stream("tape", tape_parquet.parquet_stream(tape_parquet.in_row_groups(tape), tape_parquet.Profiler()))
+    about = parquet.read_metadata(StoredFile(store, "tape")).row_group(0)
+    coded = {
+        column.path_in_schema: column.dictionary_page_offset is not None
+        for column in (about.column(j) for j in range(about.num_columns))
+    }
+    assert coded == {"balance": False, "annual_rate": True, "remaining_term": True, "loan_id": True}
 
 
 async def test_a_bad_tape_leaves_neither_row_nor_object(database: Database, store: ObjectStore) -> None:
