@@ -25,7 +25,7 @@ from api.storage.rows import Run, RunRequest, ScenarioChoice, StoredTape
 from api.storage.run_inputs import projection_of
 
 LOANS = int(os.environ.get("BENCH_RUN_LOANS", "1000000"))
-SCENARIOS, THREADS, ROUNDS = 20, 2, 3
+SCENARIOS, THREADS, ROUNDS = 20, 2, 10
 FIELDS = ["interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "cashflow", "balance"]
 SECRET = "a secret of the benchmarks, of 32 bytes and more"
 OWNER = "bench"

@@ -128,7 +128,8 @@ class ParquetTape(OpenTape):
     def __init__(self, name: str, file: Any, mapping: Mapping[str, str] | None, at_once: bool = False) -> None:
         from pyarrow import parquet
 
-        seen = parquet.ParquetFile(file)
+        options = {"page_checksum_verification": True, "pre_buffer": at_once}
+        seen = parquet.ParquetFile(file, **options)
         schema = seen.schema_arrow
         super().__init__(name, file, list(schema.names), mapping)
         check_kinds(name, schema, self.chosen, TEXT_COLUMNS)
@@ -136,9 +137,9 @@ class ParquetTape(OpenTape):
         plain = delta_texts(seen.metadata, self.wanted)
         texts = [header for header in self.wanted if is_text(stored_kind(schema.field(header).type))]
         coded = [header for header in texts if header not in plain]
-        self.parquet = parquet.ParquetFile(
-            file, metadata=seen.metadata, read_dictionary=coded, page_checksum_verification=True, pre_buffer=at_once
-        )
+        self.parquet = seen
+        if coded:
+            self.parquet = parquet.ParquetFile(file, metadata=seen.metadata, read_dictionary=coded, **options)
         self.tables = from_metadata(name, self.parquet.metadata.metadata)
 
     def read(self) -> "pa.Table":

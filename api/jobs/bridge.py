@@ -4,10 +4,17 @@ What must go on while they calculate (renewing leases, heartbeats) runs there, w
 """
 
 import asyncio
+import sys
 import threading
 from collections.abc import Coroutine
 from concurrent.futures import Future
 from typing import Any, TypeVar
+
+if sys.platform == "win32":
+    from asyncio import new_event_loop
+else:
+    # The loop of the service itself: what crosses threads takes two thirds of the time.
+    from uvloop import new_event_loop
 
 T = TypeVar("T")
 
@@ -16,7 +23,7 @@ class Bridge:
     """The loop and its thread; `call` runs a coroutine there and waits, `start` does not wait."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop = new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, name="jobs-loop", daemon=True)
         self.thread.start()
 

@@ -12,6 +12,7 @@ import re
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from contextlib import suppress
 from typing import Literal, TypeVar
 
@@ -37,6 +38,7 @@ from api.storage.shards import MAX_ATTEMPTS, Lease, LeaseLost
 from api.storage.tape_parquet import read_slice
 
 T = TypeVar("T")
+Reading = Future[engine.Tape]
 logger = logging.getLogger("api.jobs")
 # A value of a stored tape, which has columns.
 CELL = re.compile(r"^(tape\.columns\.\w+)\[(\d+)\]")
@@ -51,10 +53,10 @@ class Stopped(Exception):
 
 
 class Holding:
-    """A lease while it is worked on: how much is done, and whether it still holds."""
+    """A lease while it is worked on: how much is done, and whether it still holds. reading: of the shard's loans."""
 
-    def __init__(self, lease: Lease, seconds: float, stopping: threading.Event) -> None:
-        self.lease, self.seconds, self.stopping = lease, seconds, stopping
+    def __init__(self, lease: Lease, seconds: float, stopping: threading.Event, reading: Reading | None) -> None:
+        self.lease, self.seconds, self.stopping, self.reading = lease, seconds, stopping, reading
         self.done = 0
         self.lost = self.over = False
         self.until = time.monotonic() + seconds
@@ -82,22 +84,22 @@ class Performer:
         """Whether there was something to do: a shard that nobody else holds. Never raises for a shard that fails."""
         while True:
             try:
-                lease = self.bridge.call(self.take(run_id, number))
+                lease, reading = self.bridge.call(self.take(run_id, number))
             except (SQLAlchemyError, OSError) as error:
                 logger.warning("no shard was taken: %s", error)
                 return False
             if lease is None:
                 return False
             with correlated(lease.correlation_id, run_id=lease.run_id):
-                fold = self.work(lease)
+                fold = self.work(lease, reading)
             if fold is None or self.stopping.is_set():
                 return True
             # The last shard is done: who finished it folds at once.
             number = fold
 
-    def work(self, lease: Lease) -> int | None:
-        """Works on the shard of a lease; the number of the fold where it is due now."""
-        holding = Holding(lease, self.lease_seconds, self.stopping)
+    def work(self, lease: Lease, reading: Reading | None) -> int | None:
+        """Works on the shard of a lease; the number of the fold where it is due now. reading: of its loans."""
+        holding = Holding(lease, self.lease_seconds, self.stopping, reading)
         self.bridge.start(self.renew(holding))
         begun, outcome = time.perf_counter(), "failed"
         log = {"shard": lease.number, "attempt": lease.attempts}
@@ -155,8 +157,9 @@ class Performer:
         """The sums of the shard."""
         lease = holding.lease
         scenarios = lease.scenarios[lease.scenario_start : lease.scenario_stop]
-        # Sums have no rows by loan, so nobody asks for the loans' ids: a million texts.
-        tape = read_slice(self.objects, lease.object_key, lease.loan_start, lease.loan_stop, without=("loan_id",))
+        reading = holding.reading or self.read(lease.object_key, lease.loan_start, lease.loan_stop)
+        # What renews the lease lives on for a while, and would keep the loans.
+        holding.reading, tape = None, reading.result()
         terms, counted = tape.terms(), 0
         holding.check()
 
@@ -169,6 +172,22 @@ class Performer:
         sums = Sums(lease.request.level)
         sums.add_cashflows(engine.project(projection_of(lease.request, scenarios, tape), self.threads, progress))
         return sums
+
+    def read(self, key: str, start: int, stop: int) -> Reading:
+        """Begins to read the loans of a shard, on a thread that keeps no worker from ending.
+
+        Sums have no rows by loan, so nobody asks for the loans' ids: a million texts.
+        """
+        reading: Reading = Future()
+
+        def work() -> None:
+            try:
+                reading.set_result(read_slice(self.objects, key, start, stop, without=("loan_id",)))
+            except BaseException as error:
+                reading.set_exception(error)
+
+        threading.Thread(target=work, name="reader", daemon=True).start()
+        return reading
 
     def folded(self, holding: Holding) -> dict[int, Sums]:
         """The sums of the shards, added up in the order of their numbers, by the first scenario of each block."""
@@ -218,9 +237,16 @@ class Performer:
         else:
             self.bridge.call(self.give_back(lease, counted=True))
 
-    async def take(self, run_id: str, number: int) -> Lease | None:
+    async def take(self, run_id: str, number: int) -> tuple[Lease | None, Reading | None]:
+        """The lease of the shard, and its loans, which are read while the database notes who has it."""
+        begun: list[Reading] = []
+
+        def begin(key: str, start: int, stop: int) -> None:
+            begun.append(self.read(key, start, stop))
+
         async with self.database.write() as connection:
-            return await shards.take(connection, run_id, number, self.worker_id, self.lease_seconds)
+            lease = await shards.take(connection, run_id, number, self.worker_id, self.lease_seconds, begin)
+        return lease, begun[0] if begun else None
 
     async def renew(self, holding: Holding) -> None:
         """Renews the lease until it is lost. A database that is away for a while is no loss until the lease ends."""

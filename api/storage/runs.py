@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row, Select, case, delete, insert, select, update
+from sqlalchemy import Row, Select, bindparam, case, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -33,6 +33,7 @@ MAX_KEY = 255
 Most = tuple[int, int | None]
 # What a listing reads of a run. Its request and scenarios may be large: they are read for rows without a heading alone.
 SHOWN = [each for each in runs.c if each.name not in ("request", "scenarios", "correlation_id")]
+INSERTED = ("id", "owner", "tape_id", "state", "version", "shards", "loan_months_total", "created_at")
 DELIVERY = [webhook_deliveries.c[name].label(f"webhook_{name}") for name in Delivery.__struct_fields__]
 
 
@@ -127,8 +128,7 @@ async def accept(
     if key is not None:
         values = {"owner": owner, "key": key, "request_hash": digest, "run_id": run_id, "created_at": now()}
         await connection.execute(insert(idempotency).values(**values))
-    await insert_run(connection, owner, run_id, tape, wanted, most)
-    return await get_run(connection, owner, run_id)
+    return await insert_run(connection, owner, run_id, tape, wanted, most)
 
 
 async def insert_run(
@@ -138,8 +138,8 @@ async def insert_run(
     tape: StoredTape,
     wanted: RunInput,
     most: Most,
-) -> None:
-    """Writes the row of a run and its shards. Raises AssumptionError where its result would be too large."""
+) -> Run:
+    """The run whose row and shards this writes. Raises AssumptionError where its result would be too large."""
     request, scenarios = wanted.request, wanted.scenarios
     max_cells, max_column = most
     cells = cells_of(tape, request, scenarios)
@@ -151,16 +151,19 @@ async def insert_run(
         message = f"has columns of {column:,} numbers at most; expected up to {max_column:,}, which are read at once"
         raise AssumptionError([Problem("level", message)])
     shards = shards_of(tape, len(scenarios), cells)
-    await connection.execute(
-        insert(runs).values(
-            id=run_id, owner=owner, tape_id=tape.id, state="queued", version=1,
-            **stored(request, scenarios), shards=len(shards), loan_months_total=tape.loan_months * len(scenarios),
-            created_at=now(), correlation_id=correlation_id(),
-        )
+    run = Run(
+        id=run_id, owner=owner, tape_id=tape.id, state="queued", version=1,
+        scenarios=[each.name for each in scenarios], fields=request.fields, level=request.level,
+        shards=len(shards), shards_done=0, loan_months_total=tape.loan_months * len(scenarios), loan_months_done=0,
+        error=None, opening_balance=None, periods=None, groups=[], created_at=now(), started_at=None,
+        finished_at=None, webhook=None,
     )  # fmt: skip
+    row = {name: getattr(run, name) for name in INSERTED} | stored(request, scenarios)
+    await connection.execute(insert(runs).values(**row, correlation_id=correlation_id()))
     fold = Shard(len(shards), 0, 0, 0, len(scenarios), 0)
     rows = [shard_row(owner, run_id, shard, "queued") for shard in shards]
     await connection.execute(insert(run_shards), [*rows, shard_row(owner, run_id, fold, "waiting")])
+    return run
 
 
 def shard_row(owner: str, run_id: str, shard: Shard, state: str) -> dict[str, Any]:
@@ -169,7 +172,7 @@ def shard_row(owner: str, run_id: str, shard: Shard, state: str) -> dict[str, An
 
 async def get_run(connection: AsyncConnection, owner: str, id: str) -> Run:
     """The owner's run. Raises NotFound."""
-    row = (await connection.execute(shown().where(runs.c.owner == owner, runs.c.id == id))).one_or_none()
+    row = (await connection.execute(ONE, {"owner": owner, "id": id})).one_or_none()
     if row is None:
         raise NotFound("run", id)
     running = row.state == "running"
@@ -199,6 +202,10 @@ def shown() -> Select[Any]:
     older = [case((runs.c.heading.is_(None), runs.c[name])).label(name) for name in ("request", "scenarios")]
     joined = runs.outerjoin(webhook_deliveries, webhook_deliveries.c.run_id == runs.c.id)
     return select(*SHOWN, *older, *DELIVERY).select_from(joined)
+
+
+# Built once, as the most frequent of all: building it takes as long as running it.
+ONE = shown().where(runs.c.owner == bindparam("owner"), runs.c.id == bindparam("id"))
 
 
 async def months_done(connection: AsyncConnection, id: str) -> int:

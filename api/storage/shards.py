@@ -9,11 +9,12 @@ nothing else needs no lock of its run.
 
 import logging
 import math
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, DateTime, and_, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, DateTime, Select, and_, bindparam, func, literal, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 import engine
@@ -81,17 +82,40 @@ def held(lease: Lease) -> ColumnElement[bool]:
     )
 
 
+def taken() -> Select[Any]:
+    """The query for a shard and its run, by `run_id` and `number`; it locks the run."""
+    run, shard = runs.c, run_shards.c
+    joined = runs.join(tapes, tapes.c.id == run.tape_id).join(run_shards, shard.run_id == run.id)
+    query = select(
+        run.owner, run.state, run.shards, run.request, run.scenarios, run.created_at, run.correlation_id,
+        tapes.c.object_key, shard.state.label("shard_state"), shard.loan_start, shard.loan_stop, shard.scenario_start,
+        shard.scenario_stop, shard.loan_months,
+    )  # fmt: skip
+    query = query.select_from(joined).where(run.id == bindparam("run_id"), shard.number == bindparam("number"))
+    return query.with_for_update(of=runs)
+
+
+TAKEN = taken()
+
+
 async def take(
-    connection: AsyncConnection, run_id: str, number: int, worker_id: str, lease_seconds: float
+    connection: AsyncConnection,
+    run_id: str,
+    number: int,
+    worker_id: str,
+    lease_seconds: float,
+    tells: Callable[[str, int, int], None] = lambda key, start, stop: None,
 ) -> Lease | None:
     """The lease of a shard, none where it is done, held by another, tried too often, or its run has ended.
 
-    A run whose stored request cannot be read is ended as failed: no worker will ever read it.
+    tells: called with the object and the loans of the shard as soon as it is known to be free, before it is taken. A
+    run whose stored request cannot be read is ended as failed: no worker will ever read it.
     """
-    query = select(runs, tapes.c.object_key).join(tapes, tapes.c.id == runs.c.tape_id).where(runs.c.id == run_id)
-    run = (await connection.execute(query.with_for_update(of=runs))).one_or_none()
+    run = (await connection.execute(TAKEN, {"run_id": run_id, "number": number})).one_or_none()
     if run is None or run.state in FINAL_STATES:
         return None
+    if run.shard_state == "queued" and run.loan_stop > run.loan_start:
+        tells(run.object_key, run.loan_start, run.loan_stop)
     shard = run_shards.c
     lapsed = and_(shard.state == "running", shard.lease_until < moment(connection))
     mine = and_(shard.run_id == run_id, shard.number == number)
@@ -100,8 +124,8 @@ async def take(
         state="running", worker_id=worker_id, lease_until=moment(connection, lease_seconds),
         fence=shard.fence + 1, attempts=shard.attempts + 1, loan_months_done=0,
     )  # fmt: skip
-    taken = (await connection.execute(change.returning(run_shards))).one_or_none()
-    if taken is None:
+    held_now = (await connection.execute(change.returning(shard.fence, shard.attempts))).one_or_none()
+    if held_now is None:
         return None
     if run.state == "queued":
         waited = (now() - run.created_at).total_seconds()
@@ -115,9 +139,9 @@ async def take(
         await finish(connection, run_id, "failed", UNREADABLE)
         return None
     return Lease(
-        run_id=run_id, number=number, owner=taken.owner, fence=taken.fence, attempts=taken.attempts,
-        loan_start=taken.loan_start, loan_stop=taken.loan_stop, scenario_start=taken.scenario_start,
-        scenario_stop=taken.scenario_stop, loan_months=taken.loan_months,
+        run_id=run_id, number=number, owner=run.owner, fence=held_now.fence, attempts=held_now.attempts,
+        loan_start=run.loan_start, loan_stop=run.loan_stop, scenario_start=run.scenario_start,
+        scenario_stop=run.scenario_stop, loan_months=run.loan_months,
         is_only=number == 0 and run.shards == 1, is_fold=number == run.shards,
         request=wanted.request, scenarios=wanted.scenarios, object_key=run.object_key,
         correlation_id=run.correlation_id,

@@ -122,6 +122,24 @@ async def test_the_only_shard_of_a_run_ends_it_for_whoever_holds_it_and_for_nobo
     assert await lease_of(either, run.id, "late", number=1) is None
 
 
+async def test_who_takes_a_shard_is_told_its_loans_before_and_nobody_else_is(either: Jobs) -> None:
+    run = await submitted(either, loans(10))
+    tape = run.tape_id
+    told: list[tuple[str, int, int]] = []
+
+    async def taken(number: int) -> Lease | None:
+        async with either.storage.database.write() as connection:
+            lease = await shards.take(connection, run.id, number, "w", 60.0, lambda *each: told.append(each))
+        return lease
+
+    assert await taken(1) is None  # the fold has no loans
+    assert told == []
+    assert await taken(0) is not None
+    assert told == [(f"tapes/{tape}.parquet", 0, 10)]
+    assert await taken(0) is None
+    assert len(told) == 1
+
+
 async def test_of_a_run_in_two_shards_neither_is_the_only_one(
     either: Jobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
