@@ -85,6 +85,11 @@ typedef struct {
     const double *curtail, *month;
 } stepped_run;
 
+typedef int ints __attribute__((vector_size(32), aligned(4)));
+
+/* Which lanes of a vector that owe anything have calendars: none, all the same one, all of them, some. */
+enum { NO_DATES, ONE_CALENDAR, DATED, SOME_DATED };
+
 typedef struct {
     double first_end; /* the earliest maturity of the block */
     int rounds;       /* whether any of its rates is rounded */
@@ -95,6 +100,9 @@ typedef struct {
     vec revolves[STEPPED], principal[STEPPED]; /* see ASSET_REVOLVES; what bears simple interest */
     vec next_reset[STEPPED], next_recast[STEPPED], next_full[STEPPED], refresh[STEPPED], program[STEPPED];
     double due[STEPPED];
+    const int *payments[STEPPED][LANES]; /* the calendar of each lane */
+    ints at[STEPPED];                    /* the next payment of each, of the first alone where they share a calendar */
+    int dates[STEPPED];
 } walk;
 
 #define INLINE static inline __attribute__((always_inline))
@@ -109,6 +117,14 @@ INLINE vec floor_of(vec x) {
     vec whole = __builtin_convertvector(__builtin_convertvector(x, mask), vec);
     return choose(whole > x, whole - 1.0, whole);
 }
+
+/* Lanes that ever owe anything; what is no term loan may yet be drawn. */
+INLINE mask may_owe(const stepped_run *run, long first, long i) {
+    const mask every = ~(mask){0}, holds = ROW(ROW_BALANCE) != 0.0;
+    return run->asset ? every : holds;
+}
+
+#include "dated.h"
 
 /* The annual rate of the lanes that reset at s: index, margin, rounding, then caps and floors. */
 INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i, mask reset, int plain, double s) {
@@ -133,21 +149,6 @@ INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i,
     }
     q = at_least(at_most(q, w->rate[i] + cap), w->rate[i] - floor);
     return at_most(at_least(q, ROW(ROW_LIFE_FLOOR)), ROW(ROW_LIFE_CAP));
-}
-
-/* Payments from s to the end of the amortization; months for loans that pay by the month. */
-INLINE vec payments_left(const stepped_run *run, long first, long i, double s) {
-    vec left = ROW(ROW_AMORTIZED) - s;
-    mask dated = ROW(ROW_CALENDAR) >= 0.0;
-    if (!any(dated)) return left;
-    for (int j = 0; j < LANES; j++) {
-        const double calendar = ROW(ROW_CALENDAR)[j];
-        if (calendar < 0) continue;
-        const int *begin = run->payments_begin + (long)calendar * run->calendar_width;
-        const long at = (long)s < run->calendar_width ? (long)s : run->calendar_width - 1;
-        left[j] = ROW(ROW_AMORTIZED)[j] - (double)(begin[at] - begin[0]);
-    }
-    return left;
 }
 
 /* Payments that are to be recast: of which vectors, which lanes, and what the level payment follows from. */
@@ -333,7 +334,7 @@ INLINE int only_resets(const stepped_run *run, long first, long vectors) {
         mask more = (ROW(ROW_CALENDAR) >= 0.0) | (ROW(ROW_PROGRAM) != 0.0) | (ROW(ROW_INTEREST_ONLY) > 0.0);
         more |= (ROW(ROW_NEXT_RECAST) < INFINITY) | (ROW(ROW_NEXT_FULL) < INFINITY) | (ROW(ROW_PAYMENT_CAP) < INFINITY);
         more |= (ROW(ROW_RECAST_ON_RESET) <= 0.0) | (index != index[0]) | (back != back[0]);
-        if (any(more & (ROW(ROW_BALANCE) != 0.0))) return 0;
+        if (any(more & may_owe(run, first, i))) return 0;
     }
     return 1;
 }
@@ -410,41 +411,6 @@ INLINE vec curtailed(const stepped_run *run, vec next, long t, vec *flow) {
     return next - flow[FLOW_CURTAILED];
 }
 
-/* Balances after month t of the lanes with a calendar, and OUT the interest due; the others as in `next`. What ends a loan
- * is paid with the last payment of its month. */
-INLINE vec on_calendar(const stepped_run *run, const walk *w, long first, long i, vec next, vec *accrued, long t) {
-    const vec zero = {0}, calendar = ROW(ROW_CALENDAR);
-    mask dated = calendar >= 0.0;
-    if (!any(dated)) return next;
-    int at[LANES], count[LANES], most = 0;
-    for (int j = 0; j < LANES; j++) {
-        at[j] = count[j] = 0;
-        if (calendar[j] < 0 || t >= run->calendar_width) continue;
-        const int *begin = run->payments_begin + (long)calendar[j] * run->calendar_width;
-        at[j] = begin[t - 1];
-        count[j] = begin[t] - begin[t - 1];
-        if (count[j] > most) most = count[j];
-    }
-    mask free = (w->hold[i] == 0.0) & (w->interest_only[i] == 0.0), all_due = w->payment[i] == ALL_DUE;
-    vec a = w->a[i], total = zero, before_last = choose(all_due, choose(free, w->contract[i], zero), w->payment[i]);
-    for (int k = 0; k < most; k++) {
-        vec years = zero;
-        mask live = {0}, last = {0};
-        for (int j = 0; j < LANES; j++) {
-            if (k >= count[j]) continue;
-            live[j] = -1;
-            last[j] = -(long long)(k + 1 == count[j]);
-            years[j] = run->years_due[at[j] + k];
-        }
-        vec due = w->r[i] * years * a;
-        vec after = a + w->compound[i] * due - choose(last, w->payment[i], before_last);
-        total = choose(live, total + due, total);
-        a = choose(live, choose(after > 0.0, after, zero), a);
-    }
-    *accrued = choose(dated, total, *accrued);
-    return choose(dated, a, next);
-}
-
 /* One block: adds sums of a(t), i(t) and fee a(t) to balance, interest and fees [0 .. months] (interest[t - 1] is due in
  * month t), and the capped loss min(severity a(t), a(t + lag)) to capped[t + lag + 1]. lanes, dues: OUT the balances
  * and the interest of a single vector lane by lane, rows `stride` apart, or NULL. flows: FLOWS rows of what assets add,
@@ -465,6 +431,7 @@ INLINE void stepped_block(const stepped_run *run, long first, long vectors, long
     w->rounds = 0;
     for (long i = 0; i < vectors; i++) {
         begin(run, w, first, i);
+        if (with_calendar) begin_calendar(run, w, first, i);
         w->rounds |= any(ROW(ROW_ROUNDING) > 0.0);
         for (int j = 0; j < LANES; j++) {
             const double last = ROW(ROW_LAST)[j];
@@ -548,12 +515,6 @@ INLINE int needs_asset(const stepped_run *run, long first, long vectors) {
         for (long k = 0; k < vectors * LANES; k++)
             if (run->asset[row * run->stride + first * LANES + k] != 0) return 1;
     return run->drawn && needs_schedule(run, first, vectors);
-}
-
-INLINE int needs_calendar(const stepped_run *run, long first, long vectors) {
-    for (long i = 0; i < vectors; i++)
-        if (any(ROW(ROW_CALENDAR) >= 0.0)) return 1;
-    return 0;
 }
 
 /* Sums of a run, OUT arrays [0 .. months], zeroed by the caller; interest, fees, capped or flows may be NULL. flows:

@@ -168,3 +168,16 @@ def test_roll_rates_begin_with_late_loans_unless_a_rule_says_otherwise() -> None
     )
     flows = project([EVERY["loan"], late], {"delinquency": rolls, "rules": [rule]}, level="loan")
     assert flows["default"][1, 0] == pytest.approx(200)
+
+
+def test_a_line_without_a_balance_is_repaid_after_its_draws_too() -> None:
+    # 720 drawn in the first month; after month 20 level payments at 20% over the 20 months left.
+    line = engine.Revolving(
+        balance=0.0, annual_rate=0.2, remaining_term=40, credit_limit=800.0, utilization=0.9, draw_term=20
+    )
+    r = 0.2 / 12
+    payment = 720 * r / (1 - (1 + r) ** -20)
+    after = 720 * (1 + r) - payment
+    flows = project([line])
+    np.testing.assert_allclose(flows["balance"][[0, 19, 20, 21]], [720, 720, after, after * (1 + r) - payment])
+    assert flows["balance"][39] == 0

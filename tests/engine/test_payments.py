@@ -424,3 +424,34 @@ def test_no_loan_defaults_in_the_last_months_of_the_lag_however_often_it_pays(fr
         29:
     ].any()
     assert flows.periods == 51
+
+
+def test_lanes_of_several_calendars_and_none_equal_the_loans_by_themselves() -> None:
+    # One run: loans due monthly on three days and weekly, a floating one without dates, and a line of credit that is
+    # drawn later; in one vector or two, by the order of their terms.
+    cutoff = datetime.date(2025, 1, 31)
+    line = engine.Revolving(
+        balance=0.0, annual_rate=0.2, remaining_term=40, credit_limit=800.0, utilization=0.9, draw_term=20
+    )
+    fixed = {"balance": 1000.0, "annual_rate": 0.06, "day_count": "ACT/360"}
+    loans = [
+        *(engine.Loan(remaining_term=term, next_payment_date=f"2025-02-{day}", **fixed)  # type: ignore[arg-type]
+          for term, day in ((30, 10), (31, 20), (40, 10), (33, 15))),
+        engine.Loan(remaining_term=35, next_payment_date="2025-02-04", payment_frequency="weekly", **fixed),  # type: ignore[arg-type]
+        engine.Loan(balance=900.0, annual_rate=0.05, remaining_term=36, index="flat", first_reset=3),
+        line,
+    ]  # fmt: skip
+    indices = engine.Assumptions(rates=INDICES, prepayment=engine.Cpr(rate=0.1))
+    for some in (loans, loans[:4], loans[:5], [*loans[:4], line]):
+        tape = engine.Tape.from_loans(some)
+        pool = engine.project(engine.ProjectionRequest(tape=tape, cutoff_date=cutoff, assumptions=indices, fields=ALL))
+        for name in ALL:
+            alone = np.zeros(pool.periods)
+            for loan in some:
+                each = engine.ProjectionRequest(
+                    tape=engine.Tape.from_loans([loan]), cutoff_date=cutoff, assumptions=indices, fields=[name]
+                )
+                row = engine.project(each)[name]
+                alone[: len(row)] += row
+            np.testing.assert_allclose(pool[name], alone, rtol=1e-12, atol=1e-9, err_msg=name)
+    assert pool["draw"].max() > 700
