@@ -159,8 +159,9 @@ class Timing(Curve, frozen=True, kw_only=True, tag="timing"):
     """Defaults as shares of a stated balance: `cumulative` times each month's share of `timing`.
 
     Each month's defaults are stated for all loans that share these assumptions; every loan defaults at the rate that
-    gives them on the balance that is left, 100% where less is left than is stated. A tape in batches is taken a batch
-    at a time. measure: cumulative says what defaults, or what is lost of it, which the severity of the month turns
+    gives them on the balance that is left. A tape in batches is taken a batch at a time. at_end: what becomes of
+    defaults for which no balance is left, since the loans end or prepay before: they are refused (by default), with
+    how much they are, or drop, and all that is left defaults. measure: cumulative says what defaults, or what is lost of it, which the severity of the month turns
     into defaults (before a loss cap). base: the original balances of the tape, or those at the cut-off.
     timing: shares that add up to 1, one for every `months_a_share` months from the cut-off, spread evenly within.
     """
@@ -170,10 +171,16 @@ class Timing(Curve, frozen=True, kw_only=True, tag="timing"):
     measure: Literal["default", "loss"] = "default"
     base: Literal["original_balance", "cutoff_balance"] = "original_balance"
     months_a_share: int = 1
+    at_end: Literal["refuse", "drop"] = "refuse"
 
     @property
     def reads(self) -> frozenset[str]:
         return frozenset({"period"})
+
+    @property
+    def months(self) -> int:
+        """The months for which shares are stated."""
+        return len(self.timing) * self.months_a_share
 
     def monthly(self, at: Ages) -> Rates:
         """The share of the base that each period states (not yet a rate on the balance left)."""

@@ -196,13 +196,36 @@ def test_timing_states_amounts_whatever_the_default_base() -> None:
         assert flows["default"][:3] == pytest.approx([50, 50, 0]), base
 
 
-def test_timing_stops_at_what_is_left() -> None:
-    curve = engine.Timing(cumulative=1.0, timing=[0.5, 0.5], base="cutoff_balance")
+def test_timing_stops_at_what_is_left_where_it_may() -> None:
+    curve = engine.Timing(cumulative=1.0, timing=[0.5, 0.5], base="cutoff_balance", at_end="drop")
     assumed = engine.Assumptions(default=curve, prepayment=engine.Smm(rate=0.4))
     flows = engine.project(request([NO_AMORTIZATION], assumed))
     # Month 1: 500 default, 400 prepay, 100 are left; month 2: 500 are stated, 100 default.
     assert flows["default"][:3] == pytest.approx([500, 100, 0])
     assert flows["balance"][:2] == pytest.approx([100, 0], abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("term", "timing", "each", "told"),
+    [
+        # 40% of 1,000 in four months, of which the loan has three: 100 of 400, in month 4.
+        (3, [0.25] * 4, 1, r"of 400\.00, of which 100\.00 from month 4 on"),
+        # 20% over two years, half of it a year: half is past the end of a loan of a year.
+        (12, [0.5, 0.5], 12, r"of 200\.00, of which 100\.00 from month 13 on"),
+    ],
+)
+def test_timing_refuses_defaults_without_a_balance(term: int, timing: list[float], each: int, told: str) -> None:
+    cumulative = 0.4 if each == 1 else 0.2
+    curve = engine.Timing(cumulative=cumulative, timing=timing, months_a_share=each, base="cutoff_balance")
+    loan = msgspec.structs.replace(NO_AMORTIZATION, remaining_term=term)
+    with pytest.raises(engine.AssumptionError, match=rf"assumptions\.default states defaults {told} have no balance"):
+        engine.project(request([loan], engine.Assumptions(default=curve)))
+    # In a pool whose other loan has the term, that one takes them all.
+    longer = msgspec.structs.replace(loan, remaining_term=24)
+    flows = engine.project(request([loan, longer], engine.Assumptions(default=curve)))
+    assert flows["default"].sum() == pytest.approx(2000 * cumulative, rel=1e-12)
+    dropping = engine.Assumptions(default=msgspec.structs.replace(curve, at_end="drop"))
+    assert engine.project(request([loan], dropping))["default"].sum() == pytest.approx(1000 * cumulative - 100)
 
 
 @given(
@@ -218,7 +241,7 @@ def test_timing_equals_the_reference(
     tape: list[engine.Loan], cumulative: float, shares: list[float], prepayment: Any, burnout: Any, choices: Any
 ) -> None:
     timing = [share / sum(shares) for share in shares]
-    curve = engine.Timing(cumulative=cumulative, timing=timing, base="cutoff_balance")
+    curve = engine.Timing(cumulative=cumulative, timing=timing, base="cutoff_balance", at_end="drop")
     assumed = engine.Assumptions(prepayment=prepayment, default=curve, burnout=burnout, severity=0.5, recovery_lag=2)
     flows = engine.project(request(tape, assumed, conventions=choices, periods=8, cutoff_date=CUTOFF))
     vector = reference.timed_as_vector(tape, assumed, choices, 8, CUTOFF)
