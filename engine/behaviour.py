@@ -153,7 +153,7 @@ def behaviour_of(
     conventions, bases: those of the request, checked; see conventions_of and bases_of.
     """
     segments = segments_of(bases, loans)
-    check_assets(segments, loans)
+    check_assets(segments, loans, conventions)
     missed, held = missed_payments(segments), terms_held(segments)
     every = [each for row in segments.sets for each in row]
     longest_lag = max((each.last_flow for each in every), default=0)

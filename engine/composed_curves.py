@@ -161,8 +161,9 @@ class Timing(Curve, frozen=True, kw_only=True, tag="timing"):
     Each month's defaults are stated for all loans that share these assumptions; every loan defaults at the rate that
     gives them on the balance that is left. A tape in batches is taken a batch at a time. at_end: what becomes of
     defaults for which no balance is left, since the loans end or prepay before: they are refused (by default), with
-    how much they are, or drop, and all that is left defaults. measure: cumulative says what defaults, or what is lost of it, which the severity of the month turns
-    into defaults (before a loss cap). base: the original balances of the tape, or those at the cut-off.
+    how much they are, or drop, and all that is left defaults. measure: cumulative says what defaults, or what is lost
+    of it, which the severity of the month turns into defaults (before a loss cap). base: the original balances of the
+    tape, or those at the cut-off.
     timing: shares that add up to 1, one for every `months_a_share` months from the cut-off, spread evenly within.
     """
 

@@ -28,6 +28,8 @@ EXPECTED = {
     "date": "a date",
     "code": "one of the layout's codes",
 }
+# How late a loan is; none is late by less than nothing.
+ARREARS = ("days_past_due", "months_past_due")
 
 
 class Cells(msgspec.Struct, frozen=True):
@@ -64,7 +66,11 @@ def read_cells(reading: Reading, cells: "pa.StringArray") -> Cells:
         bad |= (values != np.floor(values)) & ~np.isnan(values)
     if reading.kind == "percent":
         values = values / 100
-    return Cells(np.where(bad, np.nan, values), bad, EXPECTED[reading.kind])
+    expected = EXPECTED[reading.kind]
+    if reading.ours in ARREARS:
+        bad |= values < 0
+        expected += " of 0 or more"
+    return Cells(np.where(bad, np.nan, values), bad, expected)
 
 
 def without_blanks(cells: "pa.StringArray", blanks: tuple[str, ...]) -> Any:

@@ -60,7 +60,8 @@ class Loan(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     remaining_term: months to maturity. age: months since origination, 0 for a new loan (the first payment is
     then month 1 of age-based curves). original_term, original_balance: for information. payment: stated
     monthly payment of a level-pay loan in place of the computed one (amortization_term then says nothing); what it
-    leaves at maturity is a balloon, and what it leaves unpaid of the interest is added to the balance.
+    leaves at maturity is a balloon, what it leaves unpaid of the interest is added to the balance, and a last payment
+    that would be less than a billionth of it is paid with the one before.
     interest_only_term, amortization_term: terms of the contract, from origination like original_term: the months
     that pay interest only at first, and the months after those over which principal is spread, longer than the term
     for a balloon. A loan of age 24 with 60 interest-only months has 36 of them to go.

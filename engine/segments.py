@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.assets import TYPES
-from engine.assumptions import Assumptions, Condition
+from engine.assumptions import Assumptions, Condition, Conventions
 from engine.curves import Vector
 from engine.errors import AssumptionError, Problem
 from engine.loan_arrays import LoanArrays
@@ -126,13 +126,15 @@ def in_state(each: Assumptions, state: int) -> Assumptions:
     )  # fmt: skip
 
 
-def check_assets(segments: Segments, loans: LoanArrays) -> None:
+def check_assets(segments: Segments, loans: LoanArrays, conventions: Conventions) -> None:
     """Raises AssumptionError for assumptions that the paths of assets do not factor with."""
     assets = None if loans.contracts is None else loans.contracts.assets
     if assets is None:
         return
     for k in range(len(segments.states)):
-        kinds = set(assets.kind[np.broadcast_to(segments.members == k, (len(loans),))].tolist())
+        mine = np.broadcast_to(segments.members == k, (len(loans),))
+        kinds = set(assets.kind[mine].tolist())
+        check_residuals(segments.of(k), assets.numbers["residual_value"][mine], conventions)
         names = [TYPES[kind] for kind in sorted(kinds) if TYPES[kind] not in ("loan", "student_loan")]
         for each in (row[k] for row in segments.sets):
             if names and each.delinquency is not None:
@@ -143,6 +145,22 @@ def check_assets(segments: Segments, loans: LoanArrays) -> None:
             if names and each.advancing == "principal_and_interest":
                 message = f"is 'principal_and_interest' for loans of type {names[0]}, whose principal is not scheduled"
                 raise AssumptionError([Problem("assumptions.advancing", f"{message}; expected 'none' or 'interest'")])
+
+
+def check_residuals(sets: list[Assumptions], residuals: NDArray[np.float64], conventions: Conventions) -> None:
+    """Raises AssumptionError for shortfalls of residuals on lessees who prepay and owe no interest to fall short of.
+
+    Those who prepay in the last month have nothing left to prepay: they hand back what has a residual, as the others.
+    """
+    if conventions.interest_base != "survivors" or conventions.prepayment_base == "opening_net_of_defaults":
+        return
+    if residuals.any() and any(each.prepayment is not None and each.residual_share < 1 for each in sets):
+        message = (
+            "is 'survivors' beside a residual_share below 1 and prepayments: a residual is part of the last month's "
+            "interest, which those who prepay then do not owe; expected 'less_defaults', or prepayment_base "
+            "'opening_net_of_defaults'"
+        )
+        raise AssumptionError([Problem("conventions.interest_base", message)])
 
 
 def alternatives(base: Assumptions) -> list[Assumptions]:

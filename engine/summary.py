@@ -1,7 +1,10 @@
 """Summary of a projection: totals, weighted average life, final period and peaks."""
 
+from typing import Annotated
+
 import msgspec
 import numpy as np
+from msgspec import Meta
 
 from engine.cashflows import Cashflows
 from engine.fields import FIELDS
@@ -12,14 +15,15 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
     totals: sum of each selected flow, currency units. wal_years: average life of `principal`, payments at the end
     of each month (k/12); none where principal was not selected or none is paid. final_period: the last period with
-    any amount, 0 for none. peak_balance: the largest end-of-period `balance`, none where not selected.
+    any amount, 0 for none. peak_balance: the largest end-of-period `balance`, none where not selected. Only fields
+    that were selected are computed, so those two are for requests that select what they are made from.
     """
 
     opening_balance: float
     totals: dict[str, float]
-    wal_years: float | None
+    wal_years: Annotated[float | None, Meta(description="Null unless `principal` is among the fields and is paid.")]
     final_period: int
-    peak_balance: float | None
+    peak_balance: Annotated[float | None, Meta(description="Null unless `balance` is among the fields.")]
 
 
 def summarize(cashflows: Cashflows) -> Summary | dict[str, Summary]:

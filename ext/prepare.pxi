@@ -92,6 +92,7 @@ cdef void stated_terms(double balance, double r, double rate, double stated, int
         count = balance / stated
     elif unpaid < 0:
         count = -log(-unpaid / stated) / rate if unpaid > -0.5 * stated else -log1p(-balance * r / stated) / rate
+    # What is left of a billionth of a payment or less is paid with the last: count itself is no more exact than that.
     paid = ceil(count - 1e-9) - 1
     if paid < 0:
         paid = 0

@@ -104,3 +104,13 @@ def test_options_name_every_method_of_an_address(client: Client, bearer: Headers
         assert answer.status_code == 204, path
         assert set(answer.headers["allow"].lower().split(", ")) == {*item, "options"}, path
     assert client.options("/nowhere", headers=bearer).status_code == 404
+
+
+def test_the_summary_says_which_fields_it_needs(openapi: dict[str, Any], served: Client, bearer: Headers) -> None:
+    properties = openapi["components"]["schemas"]["Summary"]["properties"]
+    for name, field in (("wal_years", "principal"), ("peak_balance", "balance")):
+        assert f"Null unless `{field}` is among the fields" in properties[name]["description"]
+        for fields, given in (([field], True), (["loss"], False)):
+            body = EXAMPLES["one_loan"]["value"] | {"fields": fields}
+            summary = served.post("/v1/projections", json=body, headers=bearer).json()["summary"]
+            assert (summary[name] is not None) == given

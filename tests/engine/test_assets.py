@@ -71,6 +71,28 @@ def test_prepaid_and_defaulted_leases_have_no_residual_to_fall_short_of() -> Non
     assert flows["principal"].sum() + flows["loss"].sum() == pytest.approx(8910.6705, abs=1e-4)
 
 
+def test_shortfalls_of_residuals_are_not_taken_from_interest_that_nobody_owes() -> None:
+    # Half of the lessees prepay in month 1. In month 2 half of those left "prepay" nothing, for the residual is all
+    # that is due; under `survivors` they owe no interest, so that a residual of nothing would cost them money.
+    lease = engine.Lease(annual_rate=0.12, remaining_term=2, payment=0, residual_value=1000)
+    assumed = engine.Assumptions(prepayment=engine.Smm(rate=0.5), residual_share=0.0)
+
+    def flows(assumptions: engine.Assumptions, base: Any) -> engine.Cashflows:
+        conventions = engine.Conventions(interest_base="survivors", prepayment_base=base)
+        tape = engine.Tape.from_loans([lease])
+        return engine.project(
+            engine.ProjectionRequest(tape=tape, assumptions=assumptions, conventions=conventions, fields=["cashflow"])
+        )
+
+    for base in ("gross", "net_of_defaults"):
+        with pytest.raises(engine.AssumptionError, match=r"interest_base is 'survivors' beside a residual"):
+            flows(assumed, base)
+        assert flows(msgspec.structs.replace(assumed, prepayment=None), base).cashflow[-1] == pytest.approx(0, abs=1e-9)
+        assert flows(msgspec.structs.replace(assumed, residual_share=1.0), base).cashflow[-1] > 0
+    # Off the opening balance those who prepay in month 2 pay what is owed at its start, a quarter of 1,000 / 1.01.
+    assert flows(assumed, "opening_net_of_defaults").cashflow[-1] == pytest.approx(250 / 1.01)
+
+
 def test_only_leases_that_run_to_their_end_have_a_residual() -> None:
     # 1% default each month, so 0.99^3 are left when the residual falls due; 200 of 1,000 are not fetched.
     lease = engine.Lease(annual_rate=0.06, remaining_term=3, payment=100, residual_value=1000)

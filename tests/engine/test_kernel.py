@@ -493,3 +493,18 @@ def test_payments_at_the_interest_keep_their_digits(rate: float, payment: float,
     loan = engine.Loan(balance=1000.0, annual_rate=rate, remaining_term=12, payment=payment)
     flows = engine.project(request([loan], engine.Assumptions()))
     assert flows["balance"][10] == pytest.approx(balance_before_last, rel=1e-13)
+
+
+def test_a_last_payment_of_less_than_a_billionth_is_paid_with_the_one_before() -> None:
+    # A year's interest of 1e-9 on 100: the first payment of 100 would leave 8.3e-9, less than a billionth of it.
+    # With 1e-6 less a month, two months leave 1e-6 and its interest, which the second pays.
+    for payment, expected in ((100.0, [100.0, 0.0, 0.0]), (100.0 - 1e-6, [100.0 - 1e-6, 1e-6, 0.0])):
+        loan = engine.Loan(balance=100.0, annual_rate=1e-9, remaining_term=3, payment=payment)
+        request = engine.ProjectionRequest(
+            tape=engine.Tape.from_loans([loan]), fields=["scheduled_principal", "interest"]
+        )
+        flows = engine.project(request)
+        assert flows.scheduled_principal == pytest.approx(expected, rel=1e-12, abs=1.1e-8), payment
+        assert (flows.scheduled_principal[1] == 0) == (payment == 100.0)
+        assert flows.scheduled_principal.sum() == pytest.approx(100.0, rel=1e-15)
+        assert flows.interest[0] == pytest.approx(100 * 1e-9 / 12, rel=1e-9)

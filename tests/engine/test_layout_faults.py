@@ -54,6 +54,15 @@ def test_faulty_rows_can_be_left_out_and_are_told() -> None:
     ]
 
 
+def test_a_loan_that_is_late_by_less_than_nothing_is_faulty() -> None:
+    message = refused(fannie({}, {"DLQ_STATUS": "-1"}))
+    assert "row 2, column 'DLQ_STATUS' is '-1'; expected whole months of 0 or more" in message
+    late = "<currentDelinquencyStatus>-30</currentDelinquencyStatus>"
+    assert "'currentDelinquencyStatus' is '-30'; expected a number of 0 or more" in refused(ex102(asset(1, more=late)))
+    read = tape(fannie({}, {"DLQ_STATUS": "-1"}), on_error="skip")
+    assert (len(read), report_of(read).skipped) == (1, 1)
+
+
 def test_a_loan_past_its_maturity_with_a_balance_is_faulty() -> None:
     message = refused(fannie({"ADJ_REM_MONTHS": "0"}))
     assert "column 'ADJ_REM_MONTHS' is '0'; expected months in [1, 1200]" in message
