@@ -25,6 +25,14 @@ def header_values(scope: Any, name: bytes) -> list[str]:
     return [value.decode("latin-1") for key, value in scope["headers"] if key == name]
 
 
+def first_header(scope: Any, name: bytes, default: str = "") -> str:
+    """The first header of a name, without a table of all of them."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return default
+
+
 def parsed(text: str) -> Address | None:
     """The address in an entry of X-Forwarded-For, with or without a port."""
     text = text.strip()

@@ -203,11 +203,12 @@ class Timing(Curve, frozen=True, kw_only=True, tag="timing"):
 AnyCurve = Cpr | Smm | Psa | Abs | Hep | Mhp | Cdr | Mdr | Sda | Vector | Timing | Scaled | Seasonal
 PrepaymentCurve = Cpr | Smm | Psa | Abs | Hep | Mhp | Vector | Scaled | Seasonal
 DefaultCurve = Cdr | Mdr | Sda | Vector | Timing | Scaled | Seasonal
+PREPAYMENT_CURVES, DEFAULT_CURVES = get_args(PrepaymentCurve), get_args(DefaultCurve)
 
 
 def misplaced(path: str, curve: Curve, units: tuple[str, ...]) -> list[Problem]:
     """A problem if the innermost curve is not of the units (PREPAYMENT_UNITS or DEFAULT_UNITS)."""
-    leaf, allowed = curve.leaf, get_args(PrepaymentCurve if units is PREPAYMENT_UNITS else DefaultCurve)
+    leaf, allowed = curve.leaf, PREPAYMENT_CURVES if units is PREPAYMENT_UNITS else DEFAULT_CURVES
     while isinstance(curve, Wrapper):
         path, curve = f"{path}.curve", curve.curve
     if isinstance(leaf, Vector):

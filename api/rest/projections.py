@@ -11,6 +11,7 @@ import engine
 from api import encode, limits
 from api.kernel import project
 from api.named_tapes import with_tape
+from api.network import first_header
 from api.rest.answers import Answer, Route
 from api.rest.bodies import Body
 from api.rest.resources import owner_of, storage_of
@@ -35,7 +36,7 @@ def fields_of(request: Request[Any, Any, Any]) -> list[str] | None:
 async def create_projection(request: Request[Any, Any, Any]) -> ASGIApp:
     """The cashflows of the request in the body."""
     settings: Settings = request.app.state.settings
-    media_type = encode.choose(request.headers.get("accept", ""))
+    media_type = encode.choose(first_header(request.scope, b"accept"))
     projection = await BODY.of(request)
     if (fields := fields_of(request)) is not None:
         projection = msgspec.structs.replace(projection, fields=fields)

@@ -200,3 +200,60 @@ def test_orders_of_backups_are_refused(client: Client, settings: Settings) -> No
         for body in [*WHOLE[2:], b'{"more": 1}', b'{"full": "yes"}']:
             assert send(client, admin, "POST", path, body).status_code in (400, 404, 422), (path, body[:20])
         assert send(client, admin, "POST", path, b"<a/>", "text/xml").status_code == 415
+
+
+async def answered(app: Litestar, headers: dict[str, str], messages: list[dict[str, Any]]) -> tuple[int, int]:
+    """The status of the answer to a projection whose body comes in these messages, and how many of them were read."""
+    sent: list[Any] = []
+    left = iter(messages)
+
+    async def receive() -> Any:
+        return next(left)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    scope: Any = {
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "scheme": "http",
+        "path": "/v1/projections", "raw_path": b"/v1/projections", "root_path": "", "query_string": b"",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "client": ("127.0.0.1", 1),
+        "server": ("127.0.0.1", 80),
+    }  # fmt: skip
+    await app(scope, receive, send)
+    return sent[0]["status"], len(messages) - len(list(left))
+
+
+def in_pieces(body: bytes, pieces: int) -> list[dict[str, Any]]:
+    size = -(-len(body) // pieces)
+    cut = [body[i : i + size] for i in range(0, len(body), size)]
+    return [{"type": "http.request", "body": part, "more_body": i < len(cut) - 1} for i, part in enumerate(cut)]
+
+
+@pytest.mark.parametrize("pieces", [1, 2, 7])
+@pytest.mark.parametrize("told", [True, False])
+async def test_a_body_may_come_in_pieces(
+    app: Litestar, bearer: dict[str, str], body: dict[str, Any], pieces: int, told: bool
+) -> None:
+    whole = json.dumps(body).encode()
+    length = {"content-length": str(len(whole))} if told else {"transfer-encoding": "chunked"}
+    assert await answered(app, bearer | length, in_pieces(whole, pieces)) == (200, pieces)
+
+
+async def test_a_body_that_is_told_to_be_too_long_is_refused_unread(
+    app: Litestar, settings: Settings, bearer: dict[str, str]
+) -> None:
+    for length in (settings.max_body_bytes + 1, 10**30):
+        assert await answered(app, bearer | {"content-length": str(length)}, in_pieces(b"{}", 1)) == (413, 0)
+
+
+async def test_a_body_that_turns_out_too_long_is_refused(
+    app: Litestar, settings: Settings, bearer: dict[str, str]
+) -> None:
+    piece = {"type": "http.request", "body": b" " * (settings.max_body_bytes // 2 + 1), "more_body": True}
+    status, read = await answered(app, bearer | {"transfer-encoding": "chunked"}, [piece] * 4)
+    assert (status, read) == (413, 2)
+
+
+async def test_half_a_body_is_not_answered_as_a_whole_one(app: Litestar, bearer: dict[str, str]) -> None:
+    half = [{"type": "http.request", "body": b"{}", "more_body": True}, {"type": "http.disconnect"}]
+    assert await answered(app, bearer | {"content-length": "4"}, half) == (500, 2)
