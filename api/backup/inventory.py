@@ -12,9 +12,12 @@ import hashlib
 import re
 from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import datetime
+from typing import TypeVar
 
 import msgspec
 
@@ -30,7 +33,10 @@ COPIES = "backups/objects/"
 LISTS = "backups/inventory/"
 # Keys that a report or an error names; how many there are is told in full.
 MOST_NAMED = 1000
+# Copies that are read at once; each holds a piece or two of a megabyte.
+AT_ONCE = 8
 COPY = re.compile(r"[0-9a-f]{64}")
+T = TypeVar("T")
 
 
 class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,18 +157,44 @@ def check_copies(store: ObjectStore, inventory: Inventory | None, keys: Keys, ba
     missing: list[str] = []
     damaged: list[str] = []
     count, faults = 0, 0
-    for entry in entries(store, inventory, keys):
+    for entry, fault in side_by_side(lambda entry: fault_of(store, entry, keys), entries(store, inventory, keys)):
         count += 1
-        try:
-            for _ in content(store, entry, keys):
-                pass
-        except ArchiveDamaged as error:
+        if fault is not None:
             faults += 1
             if faults <= MOST_NAMED:
-                (missing if isinstance(error, ArchiveGone) else damaged).append(entry.key)
+                (missing if isinstance(fault, ArchiveGone) else damaged).append(entry.key)
     if faults:
         raise CopiesDamaged(backup, missing, damaged, faults)
     return count
+
+
+def fault_of(store: ObjectStore, entry: Entry, keys: Keys) -> ArchiveDamaged | None:
+    """What is wrong with the copy of an object, none where it is to the bit what was copied. Raises KeyMissing."""
+    try:
+        for _ in content(store, entry, keys):
+            pass
+    except ArchiveDamaged as error:
+        return error
+    return None
+
+
+def side_by_side(look: Callable[[Entry], T], todo: Iterable[Entry]) -> Iterator[tuple[Entry, T]]:
+    """Each entry and what `look` returns for it, in their order; a few are looked at at once, and no more are held.
+
+    Small objects are mostly waiting for the store's first byte. Raises what the first look that fails raises.
+    """
+    ahead: deque[tuple[Entry, Future[T]]] = deque()
+    with ThreadPoolExecutor(AT_ONCE, thread_name_prefix="copies") as pool:
+        try:
+            for entry in todo:
+                ahead.append((entry, pool.submit(look, entry)))
+                if len(ahead) >= AT_ONCE:
+                    oldest, found = ahead.popleft()
+                    yield oldest, found.result()
+            for entry, found in ahead:
+                yield entry, found.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def taken(

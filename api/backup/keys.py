@@ -8,6 +8,7 @@ import base64
 import binascii
 import os
 import re
+import threading
 from typing import Any
 
 import msgspec
@@ -32,6 +33,10 @@ class DataKey(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"DataKey({self.key_id!r})"
+
+
+# boto3 makes clients in one thread at a time; the clients themselves may be used in several.
+MAKING = threading.Lock()
 
 
 class Keys:
@@ -92,7 +97,9 @@ def kms(operation: str, **arguments: Any) -> Any:
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
-        return getattr(boto3.client("kms"), operation)(**arguments)
+        with MAKING:
+            client = boto3.client("kms")
+        return getattr(client, operation)(**arguments)
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code in {"InvalidCiphertextException", "IncorrectKeyException"}:

@@ -2,14 +2,16 @@
 
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from api import metrics
-from api.backup import ArchiveDamaged, BackupError, BackupManager, places
+from api.backup import ArchiveDamaged, BackupError, BackupManager, CopiesDamaged, inventory, places
 from api.settings import Settings
 from tests.backup.fault_proxy import Faults, always, fault_proxy, first, only
 from tests.backup.world import databases, state
@@ -136,3 +138,37 @@ def test_a_backup_killed_in_its_upload_leaves_nothing_listed_and_the_next_run_re
     assert "Uploads" not in s3.store.client.list_multipart_uploads(Bucket=s3.store.bucket)
     assert [one.key for one in s3.list_backups()] == [record.key]
     assert not [info for info in s3.store.list() if "begun" in info.key]
+
+
+def test_copies_are_read_side_by_side_never_too_many_and_told_in_order(s3: BackupManager, faults: Faults) -> None:
+    for i in range(3 * inventory.AT_ONCE):
+        s3.objects.put_stream(f"tapes/{i:02}", [b"loans %d" % i])
+    key = s3.backup_database().key
+    listed = s3.vault.manifest(key).contents(s3.keys).inventory
+    entries = list(inventory.entries(s3.store, listed, s3.keys))
+    for gone in (9, 12):
+        s3.store.delete(entries[gone].copy)
+    s3.store.put_stream(entries[7].copy, [b"damaged"])
+    faults.seen.clear()
+    faults.add("GET", entries[0].copy.rpartition("/")[2], only(1, "stall"))
+
+    def asked() -> int:
+        reads = [each for each in faults.seen if each.startswith("GET") and inventory.COPIES in each]
+        return len({each.partition("?")[0] for each in reads})
+
+    with ThreadPoolExecutor(1) as pool:
+        verifying = pool.submit(s3.verify_backup, key)
+        assert faults.stalled.wait(30)
+        # One copy does not come: the next ones are read meanwhile, and none beyond them is begun.
+        until = time.monotonic() + 30
+        while asked() < inventory.AT_ONCE and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.3)
+        assert asked() == inventory.AT_ONCE
+        faults.resume.set()
+        with pytest.raises(CopiesDamaged, match="3 cannot be had from their copies") as raised:
+            verifying.result(60)
+    assert raised.value.missing == ["tapes/09", "tapes/12"]
+    assert raised.value.damaged == ["tapes/07"]
+    # Those that are gone are not there to be read.
+    assert asked() == 3 * inventory.AT_ONCE - 2
