@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from engine.assets import TYPES
 from engine.composed_curves import (
     DEFAULT_UNITS,
     PREPAYMENT_UNITS,
@@ -16,18 +17,30 @@ from engine.composed_curves import (
 from engine.curves import UNIT_RANGE, out_of_range
 from engine.delinquency import Delinquency
 from engine.errors import Problem, one_of
+from engine.loans import AMORTIZATIONS, MAX_TERM, STATUSES
 from engine.rates import RatePath
 from engine.severity import Severity
 
 MAX_LAG = 360
+MAX_MONEY = 1e15
 NUMBERS = ("balance", "annual_rate", "remaining_term", "age", "original_balance", "payment", "servicing_fee", "ltv")
 TEXTS = ("group", "amortization", "type", "status")
+# Of the texts that are one of a few, which; of the numbers, the least and most that a tape takes.
+KINDS = {"amortization": AMORTIZATIONS, "type": TYPES, "status": STATUSES}
+SHARES = (0.0, 1.0)
+SPANS = {
+    "annual_rate": SHARES, "servicing_fee": SHARES, "remaining_term": (1.0, MAX_TERM), "ltv": (0.0, float("inf")),
+    "age": (-MAX_TERM, MAX_TERM), "balance": (0.0, MAX_MONEY), "original_balance": (0.0, MAX_MONEY),
+    "payment": (0.0, MAX_MONEY),
+}  # fmt: skip
 
 
 class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a column of the tape must be: in [min, max], under `below`, one of the texts; all that are given.
 
-    A loan whose value is not stated meets no condition. Ages and terms are those at the cut-off.
+    A loan whose value is not stated meets no condition. Ages and terms are those at the cut-off. What no loan of any
+    tape can meet is refused: texts that are none of the column's, empty ranges, numbers that no tape takes. Groups may
+    be any, and a tape may lack a column, since one batch of a tape may lack what another has.
     """
 
     min: float | None = None
@@ -47,7 +60,30 @@ class Condition(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             found.append(Problem(path, f"is on the texts of {column}; expected one_of and nothing else"))
         if column in NUMBERS and (self.one_of is not None or not given):
             found.append(Problem(path, f"is on the numbers of {column}; expected min, max or below"))
-        return found
+        return found or self.never_met(path, column)
+
+    def never_met(self, path: str, column: str) -> list[Problem]:
+        """What no loan of any tape meets."""
+        if column in TEXTS:
+            known = KINDS.get(column)
+            if not self.one_of:
+                return [Problem(f"{path}.one_of", "is empty; expected at least one text")]
+            return [
+                Problem(f"{path}.one_of[{i}]", f"is {text!r}; expected {one_of(text, known)}")
+                for i, text in enumerate(self.one_of)
+                if known is not None and text not in known
+            ]
+        low, high = SPANS[column]
+        least = low if self.min is None else self.min
+        for name, most in (("max", self.max), ("below", self.below)):
+            if most is not None and (most < least or (name == "below" and most == least)):
+                why = f"{column} is in [{low:g}, {high:g}]" if self.min is None else f"min is {self.min:g}"
+                return [Problem(f"{path}.{name}", f"is {most:g}, which no loan meets: {why}")]
+        if least > high:
+            hint = f" ({least:g}% is {least / 100:g})" if high == 1 and least <= 100 else ""
+            message = f"is {least:g}, which no loan meets: {column} is in [{low:g}, {high:g}]{hint}"
+            return [Problem(f"{path}.min", message)]
+        return []
 
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -128,6 +128,7 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         later = is_stated(columns["origination_date"], n)  # their terms may begin after the cut-off
         check_terms(check, term, age, interest_only, free, np.where(bullet | later, 0, amortizing), spread)
         check_stated(check, payment, amortization)
+        check_without_effect(check, bullet, amortizing, status, months_in_status)
         amortizing_since = months_since(interest_only, age)
         interest_only = free
     loans = LoanArrays(
@@ -228,6 +229,21 @@ def check_terms(
         least = term[i] - free[i] + amortizing[i] - spread[i]
         message = f"is {amortizing[i]}; expected {least} months at least, to maturity (longer leaves a balloon)"
         check.report("amortization_term", int(i), message)
+
+
+def check_without_effect(
+    check: Checks, bullet: NDArray[np.bool_], amortizing: NDArray[np.int32], status: NDArray[np.int8],
+    months_in_status: NDArray[np.int32],
+) -> None:  # fmt: skip
+    """Reports what is stated on loans to which it would do nothing."""
+    for i in np.flatnonzero(bullet & (amortizing > 0))[:MAX_PROBLEMS]:
+        check.report("amortization_term", int(i), "is stated on a bullet loan, which repays nothing before its end")
+    if months_in_status.strides == (0,) and not months_in_status.any():
+        return
+    performing = status < STATUSES.index("default")
+    for i in np.flatnonzero(performing & (months_in_status > 0))[:MAX_PROBLEMS]:
+        message = f"is stated on a loan whose status is {STATUSES[status[i]]}"
+        check.report("months_in_status", int(i), f"{message}; expected it in default, foreclosure or reo")
 
 
 def check_stated(check: Checks, payment: NDArray[np.float64], amortization: NDArray[np.int8]) -> None:

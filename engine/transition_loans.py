@@ -67,6 +67,8 @@ def open_loans(
         "is of a loan in default; expected it open, or a `status` for the model",
     )
     refuse(loans.age < 0, "origination_date", "is after cutoff_date; expected loans that are drawn at the cut-off")
+    message = "is stated, and the model takes what insurance pays to be in its severity; expected none"
+    refuse(loans.mortgage_insurance > 0, "mortgage_insurance", message)
     terms = loans.contracts
     if terms is not None and terms.assets is not None:
         message = "is an asset that does not move by payments missed; expected loan or student_loan"

@@ -16,7 +16,7 @@ Vector = Annotated[
     ),
 ]
 FLOWS = (
-    "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "missed_interest",
+    "interest", "scheduled_principal", "prepayment", "default", "recovery", "loss", "missed_interest", "servicing_fee",
 )  # fmt: skip
 
 
@@ -25,7 +25,8 @@ class TransitionColumns(msgspec.Struct, frozen=True, kw_only=True):
 
     period: Months from the cut-off. interest: Paid, that caught up too. scheduled_principal: By schedule, and caught
     up. prepayment: The rest of loans that prepay. default: Balance of loans that default. recovery, loss: Of it, after
-    the recovery lag. missed_interest: What loans in default owed.
+    the recovery lag. missed_interest: What loans in default owed. servicing_fee: On what open loans owe at the month's
+    start.
     """
 
     period: Vector
@@ -36,6 +37,7 @@ class TransitionColumns(msgspec.Struct, frozen=True, kw_only=True):
     recovery: Vector
     loss: Vector
     missed_interest: Vector
+    servicing_fee: Vector
 
 
 class StateBalance(msgspec.Struct, frozen=True, kw_only=True):

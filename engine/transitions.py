@@ -5,7 +5,8 @@ carries the balance; a move to one with as many or fewer pays down to the balanc
 missed payments (staying 30 days late pays one instalment, curing pays all that was missed). The last state of late
 loans is `or more`: staying there pays nothing. Interest that is missed is added up without interest on it; of k + 1
 months due a move that leaves k' missed pays the share (k + 1 - k') / (k + 1). The balance on the tape is what is owed
-at the cut-off; the payments of a month are missed or made together. Everything is linear in the balances, so loans are
+at the cut-off; the payments of a month are missed or made together. The servicing fee is on what open loans owe at the
+month's start, late or not. Everything is linear in the balances, so loans are
 summed by age and state first, and the cost does not grow with the tape. Source: Cyert, Davidson and Thompson (1962),
 Estimation of the Allowance for Doubtful Accounts by Markov Chains.
 """
@@ -34,6 +35,7 @@ __all__ = [
 Array = NDArray[np.float64]
 MAX_MONTHS = 2400
 MAX_STATES = 40
+SCHEDULED = ("balance", "expected_interest", "servicing_fee")
 
 
 class TransitionModel(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -118,7 +120,7 @@ class Transitions(msgspec.Struct, frozen=True, kw_only=True):
     is_open: of each state. balance: (vintages, states, months + 1), owed by the loans in each open state, from the
     cut-off; what went to the other states, added up. flows: (vintages, months, states, states), the balance at the
     month's start by the move that it made. The others are (vintages, months); scheduled_principal has instalments
-    caught up too, missed_interest is what loans in default owed.
+    caught up too, missed_interest is what loans in default owed, servicing_fee is not taken off interest.
     """
 
     states: tuple[str, ...]
@@ -134,6 +136,7 @@ class Transitions(msgspec.Struct, frozen=True, kw_only=True):
     recovery: Array
     loss: Array
     missed_interest: Array
+    servicing_fee: Array
 
 
 def project_transitions(
@@ -167,13 +170,13 @@ def project_transitions(
     label = vintage.reshape(-1) * len(model.states) + first
     shape = (len(ages), len(model.states))
     owed = scheduled(tape, label, shape[0] * shape[1], count, rates, cutoff_date)
-    balance, interest = (each.reshape(*shape, each.shape[-1]) for each in owed)
+    balance, interest, fee = (each.reshape(*shape, each.shape[-1]) for each in owed)
     opening = np.bincount(label, weights=loans.balance, minlength=shape[0] * shape[1]).reshape(shape)
     original = np.where(np.isnan(loans.original_balance), loans.balance, loans.original_balance)
     return stepped(
         model,
         np.concatenate([opening[..., None], balance], axis=-1),
-        interest,
+        np.stack([interest, fee]),
         ages.astype(np.int64),
         np.bincount(vintage.reshape(-1), weights=original, minlength=len(ages)).astype(np.float64),
     )
@@ -191,8 +194,8 @@ def scheduled(
     months: int,
     rates: dict[str, RatePath] | None,
     cutoff_date: datetime.date | None,
-) -> tuple[Array, Array]:
-    """Balance after and interest due in each month by the contract, (labels, months), summed by label."""
+) -> Array:
+    """Balance after, interest due and fee of each month by the contract, (3, labels, months), summed by label."""
     names, tape = [f"{each:06d}" for each in label], performing(tape)
     if tape.loans is not None:
         loans = [msgspec.structs.replace(loan, group=name) for loan, name in zip(tape.loans, names, strict=True)]
@@ -201,16 +204,16 @@ def scheduled(
         assert tape.columns is not None
         labelled = msgspec.structs.replace(tape, columns=msgspec.structs.replace(tape.columns, group=names))
     request = ProjectionRequest(
-        tape=labelled, level="group", fields=["balance", "expected_interest"], periods=months,
+        tape=labelled, level="group", fields=list(SCHEDULED), periods=months,
         assumptions=Assumptions(rates=rates), cutoff_date=cutoff_date,
     )  # fmt: skip
     try:
         flows = project(request)
     except AssumptionError as error:
         raise AssumptionError([without_assumptions(problem) for problem in error.problems]) from error
-    found = np.zeros((2, labels, months))
-    found[:, [int(name) for name in flows.groups]] = flows["balance"], flows["expected_interest"]
-    return found[0], found[1]
+    found = np.zeros((len(SCHEDULED), labels, months))
+    found[:, [int(name) for name in flows.groups]] = [flows[name] for name in SCHEDULED]
+    return found
 
 
 def without_assumptions(problem: Problem) -> Problem:
@@ -223,7 +226,7 @@ class Ledger(msgspec.Struct, frozen=True):
     """What loans owe, by the state in which they began and the one in which they are.
 
     shares: (first states, states) of the loans. The others are (vintages, first states, states): owed balance, missed
-    interest, and the interest that one more missed month adds.
+    interest, and as (2, ..) the interest that one more missed month adds and the fee of a month.
     """
 
     shares: Array
@@ -259,23 +262,24 @@ def moves_of(states: list[LoanState]) -> Moves:
 
 
 def stepped(
-    model: TransitionModel, balance: Array, interest: Array, ages: NDArray[np.int64], original: Array
+    model: TransitionModel, balance: Array, due: Array, ages: NDArray[np.int64], original: Array
 ) -> Transitions:
     """The outcome of loans that owe by contract, by vintage and first state.
 
-    balance: (vintages, first states, months + 1), from the cut-off. interest: (vintages, first states, months), due.
+    balance: (vintages, first states, months + 1), from the cut-off. due: (2, vintages, first states, months), interest
+    and fee.
     """
-    moves, months, states = moves_of(model.states), interest.shape[-1], len(model.states)
+    moves, months, states = moves_of(model.states), due.shape[-1], len(model.states)
     begin = np.eye(states)
     owed = balance[..., 0, None] * begin
-    ledger = Ledger(begin, owed, np.zeros_like(owed), interest[..., 0, None] * begin)
+    ledger = Ledger(begin, owed, np.zeros_like(owed), due[..., 0, None] * begin)
     result = {name: np.zeros((len(ages), months)) for name in FLOWS}
     by_state = np.zeros((len(ages), states, months + 1))
     by_state[..., 0] = owed.sum(axis=1)
     flows = np.zeros((len(ages), months, states, states))
     for t in range(1, months + 1):
         matrix = np.asarray(model.matrices[min(t, len(model.matrices)) - 1]) * moves.open[:, None]
-        paid, ledger, flows[:, t - 1] = month_of(matrix, moves, ledger, balance, interest, t)
+        paid, ledger, flows[:, t - 1] = month_of(matrix, moves, ledger, balance, due, t)
         for name in FLOWS:
             result[name][:, t - 1] = paid[name]
         gone = flows[:, t - 1].sum(axis=1) * ~moves.open
@@ -288,16 +292,16 @@ def stepped(
     )  # fmt: skip
 
 
-FLOWS = ("interest", "scheduled_principal", "prepayment", "default", "missed_interest")
+FLOWS = ("interest", "scheduled_principal", "prepayment", "default", "missed_interest", "servicing_fee")
 
 
 def month_of(
-    matrix: Array, moves: Moves, ledger: Ledger, balance: Array, interest: Array, t: int
+    matrix: Array, moves: Moves, ledger: Ledger, balance: Array, by_schedule: Array, t: int
 ) -> tuple[dict[str, Array], Ledger, Array]:
     """What month t pays by vintage, the ledger after it, and the balance by move (vintages, states, states)."""
     shares = ledger.shares[..., None] * matrix
     moved = ledger.owed[..., None] * matrix
-    due = (ledger.arrears + ledger.monthly)[..., None] * matrix
+    due = (ledger.arrears + ledger.monthly[0])[..., None] * matrix
     schedule = np.maximum(t - moves.missed, 0)  # the month whose balance a state owes
     stays = np.where(moves.pays, shares * balance[:, :, None, schedule], moved * moves.open)
     ends = shares * balance[:, :, None, t, None] * moves.prepaid
@@ -309,11 +313,12 @@ def month_of(
         "default": (moved * moves.default).sum(axis=every),
         "interest": received.sum(axis=every),
         "missed_interest": (due * moves.default).sum(axis=every),
+        "servicing_fee": (ledger.monthly[1] * moves.open).sum(axis=(1, 2)),
     }
-    following = interest[:, :, np.minimum(schedule, interest.shape[-1] - 1)]
-    monthly = np.where(moves.pays, shares * following[:, :, None], ledger.monthly[..., None] * matrix * moves.open)
+    following = by_schedule[..., np.minimum(schedule, by_schedule.shape[-1] - 1)]
+    monthly = np.where(moves.pays, shares * following[..., None, :], ledger.monthly[..., None] * matrix * moves.open)
     arrears = (due - received) * moves.open
-    after = Ledger(shares.sum(axis=1), stays.sum(axis=2), arrears.sum(axis=2), monthly.sum(axis=2))
+    after = Ledger(shares.sum(axis=1), stays.sum(axis=2), arrears.sum(axis=2), monthly.sum(axis=3))
     return paid, after, moved.sum(axis=1)
 
 

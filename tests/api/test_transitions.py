@@ -19,7 +19,8 @@ Client = TestClient[Litestar]
 URL = "/v1/transitions"
 EXAMPLE: dict[str, Any] = EXAMPLES["one_matrix"]["value"]
 QUERY = """query ($r: TransitionRequestInput!) { transitions(request: $r) {
-    opening_balance columns { period interest scheduled_principal prepayment default recovery loss missed_interest }
+    opening_balance
+    columns { period interest scheduled_principal prepayment default recovery loss missed_interest servicing_fee }
     states { state balance } roll_rates { from_state to_state balance rate }
     vintages { age original_balance open_balance cumulative_default cumulative_loss } } }"""
 

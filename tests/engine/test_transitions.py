@@ -360,3 +360,46 @@ def test_no_loans_move_nowhere() -> None:
     tape = engine.Tape.from_columns(balance=[], annual_rate=[], remaining_term=[])
     outcome = project_transitions(tape, MODEL, months=3)
     assert not outcome.balance.any()
+
+
+def test_the_servicing_fee_is_on_what_open_loans_owe_late_or_not() -> None:
+    # Bullet loans of 1,000 and 500 at fees of 1.2% and 0.6%: 1.25 a month on 1,500. All miss month 1; half default in
+    # month 2, having owed all at its start; half of the fee is left in month 3.
+    states = [LoanState(name="current"), LoanState(name="30", missed=1), LoanState(name="lost", kind="default")]
+    matrices = [
+        [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        [[1.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 1.0]],
+        np.eye(3).tolist(),
+    ]
+    loans = [
+        engine.Loan(balance=1000.0, annual_rate=0.06, remaining_term=12, amortization="bullet", servicing_fee=0.012),
+        engine.Loan(balance=500.0, annual_rate=0.06, remaining_term=12, amortization="bullet", servicing_fee=0.006),
+    ]
+    out = project_transitions(engine.Tape(loans=loans), TransitionModel(states=states, matrices=matrices), months=4)
+    assert out.servicing_fee[0] == pytest.approx([1.25, 1.25, 0.625, 0.625])
+
+
+def test_the_servicing_fee_is_that_of_the_engine_where_the_model_is_its_curves() -> None:
+    states = [LoanState(name="current"), LoanState(name="lost", kind="default"), LoanState(name="gone", kind="prepaid")]
+    matrix = [[0.97, 0.01, 0.02], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+    loans = [
+        engine.Loan(balance=1000.0 + i, annual_rate=0.06, remaining_term=24 + i, age=i, servicing_fee=0.005 * (1 + i))
+        for i in range(3)
+    ]
+    tape = engine.Tape(loans=loans)
+    out = project_transitions(tape, TransitionModel(states=states, matrices=[matrix]), months=26)
+    # The chances are of the loans at the start, those who default among them: rates of prepaying are net of defaults.
+    assumed = engine.Assumptions(prepayment=engine.Smm(rate=0.02 / 0.99), default=engine.Mdr(rate=0.01))
+    rules = engine.Conventions(final_defaults="continue", prepayment_base="net_of_defaults")
+    flows = engine.project(
+        engine.ProjectionRequest(
+            tape=tape, assumptions=assumed, conventions=rules, fields=["servicing_fee", "balance"], periods=26
+        )
+    )
+    assert out.servicing_fee.sum(axis=0) == pytest.approx(flows.servicing_fee, rel=1e-12)
+
+
+def test_insurance_on_the_tape_is_refused() -> None:
+    insured = msgspec.structs.replace(LOAN, mortgage_insurance=0.25)
+    with pytest.raises(engine.AssumptionError, match=r"tape\.loans\[1\]\.mortgage_insurance is stated"):
+        project_transitions(engine.Tape(loans=[LOAN, insured]), MODEL)

@@ -358,3 +358,37 @@ def test_faults_of_the_tape_leave_those_of_everything_else() -> None:
 def test_what_is_no_request_is_told(given: Any) -> None:
     with pytest.raises(engine.AssumptionError, match=r"request is a .*; expected an engine.ProjectionRequest"):
         engine.project(given)
+
+
+def test_what_would_do_nothing_on_a_loan_is_refused() -> None:
+    plain = {"balance": 100.0, "annual_rate": 0.05, "remaining_term": 12}
+    wrong: list[tuple[dict[str, Any], str]] = [
+        ({"amortization": "bullet", "amortization_term": 24}, r"loans\[0\]\.amortization_term is stated on a bullet"),
+        ({"months_in_status": 3}, r"loans\[0\]\.months_in_status is stated on a loan whose status is current"),
+        ({"months_in_status": 3, "status": "delinquent_60"}, r"whose status is delinquent_60; expected it in default"),
+    ]
+    for changed, told in wrong:
+        with pytest.raises(engine.TapeError, match=told):
+            engine.Tape(loans=[engine.Loan(**plain, **changed)]).arrays()
+    for fine in ({"amortization_term": 24}, {"months_in_status": 0}, {"months_in_status": 3, "status": "reo"}):
+        engine.Tape(loans=[engine.Loan(**plain, **fine)]).arrays()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("column", "condition", "told"),
+    [
+        ("type", engine.Condition(one_of=["loan", "laon"]), r"one_of\[1\] is 'laon'; expected one of loan, lease"),
+        ("status", engine.Condition(one_of=["dead"]), r"one_of\[0\] is 'dead'; expected one of current"),
+        ("group", engine.Condition(one_of=[]), r"one_of is empty; expected at least one text"),
+        ("annual_rate", engine.Condition(min=6), r"min is 6, which no loan meets: annual_rate is in"),
+        ("age", engine.Condition(min=5, below=5), r"below is 5, which no loan meets: min is 5"),
+        ("balance", engine.Condition(max=-1), r"max is -1, which no loan meets: balance is in \[0, 1e\+15\]"),
+        ("remaining_term", engine.Condition(below=1), r"below is 1, which no loan meets: remaining_term is in"),
+    ],
+)
+def test_conditions_that_no_loan_can_meet_are_refused(column: str, condition: engine.Condition, told: str) -> None:
+    rule = engine.Rule(where={column: condition}, assumptions=engine.Assumptions())
+    tape = engine.Tape(loans=[engine.Loan(balance=100.0, annual_rate=0.05, remaining_term=12)])
+    request = engine.ProjectionRequest(tape=tape, assumptions=engine.Assumptions(rules=[rule]))
+    with pytest.raises(engine.AssumptionError, match=told):
+        engine.project(request)
