@@ -279,16 +279,17 @@ def rule_of(each: Assumptions, conventions: Conventions, tables: Tables) -> tupl
     )
 
 
-def workout_rule(each: Assumptions, tables: Tables, insured: bool) -> tuple[bool, int]:
+def workout_rule(each: Assumptions, tables: Tables, insured: bool) -> tuple[int, int]:
     """The columns workout and workout_at of RULES. Raises AssumptionError for losses that depend on the loan."""
     table = None if each.delinquency is None else each.delinquency.workouts()
     if table is None:
-        return False, 0
+        return 0, 0
     if insured or not isinstance(each.severity, float | int | SeverityVector):
         what = "mortgage_insurance on the tape" if insured else "a severity by the property"
         message = f"has forbearance or modification beside {what}, which goes by each loan's balance at default"
         raise AssumptionError([Problem("assumptions.delinquency", f"{message}; expected a share or a vector")])
-    return True, tables.keep(table)
+    changed = None if each.delinquency is None else each.delinquency.modification
+    return 1 + (changed is not None and changed.arrears == "capitalized"), tables.keep(table)
 
 
 def loss_rule(each: Assumptions, conventions: Conventions, tables: Tables, insured: bool) -> tuple[float | int, ...]:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from engine.curves import UNIT_RANGE, out_of_range
 from engine.errors import Problem
-from engine.workouts import Forbearance, Modification, entering, modified, workout_table
+from engine.workouts import MAX_NEW_TERM, Forbearance, Modification, entering, modified, workout_table
 
 MAX_BUCKETS = 4
 
@@ -73,8 +73,11 @@ class Delinquency(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     @property
     def last_shift(self) -> int:
-        """The most payments that a loan can be behind its schedule without being in default."""
-        return self.buckets + (0 if self.forbearance is None else self.forbearance.months)
+        """Months after the contract's last payment in which loans that are not in default can still pay."""
+        behind = self.buckets + (0 if self.forbearance is None else self.forbearance.months)
+        # Who is modified in the last of them pays the first instalment of a new term in it.
+        term = None if self.modification is None else self.modification.term
+        return behind + min(max((term or 1) - 1, 0), MAX_NEW_TERM)
 
     def leaving(self) -> list[float]:
         """The share that is helped each month, of current loans and of each bucket."""

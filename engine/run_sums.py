@@ -52,7 +52,7 @@ class RunSums:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         needed = plan.selection.needed
-        self.with_rate = bool(_core.needs_interest(needed))
+        self.with_rate = bool(_core.needs_interest(needed, plan.behaviour.rules))
         self.with_fee = bool(_core.needs_fees(needed))
         self.pairs, self.pair = capped_pairs(plan)
         self.uses = np.zeros((self.pair.shape[1], len(self.pairs)), dtype=np.int8)

@@ -3,6 +3,8 @@
 Both begin from roll rates (engine/delinquency.py). DECISIONS.md says why they are stated as they are.
 """
 
+from typing import Literal
+
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +14,7 @@ from engine.curves import UNIT_RANGE, out_of_range
 from engine.errors import Problem
 
 MAX_FORBEARANCE: int = _core.FORBORNE_MOST
+MAX_NEW_TERM = 600
 
 
 class Forbearance(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -53,9 +56,17 @@ class Modification(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     out are not. interest_relief: the share of the interest that is waived from then on. forgiveness: the share of the
     balance that is written off, in `loss` and `shortfall`. redefault: the share of modified loans that defaults each
     month. prepayment_multiplier: of the prepayment curve, for modified loans.
+
+    annual_rate, term: a new rate and the months in which level payments repay what is owed, from the month of the
+    modification on, in place of instalments behind the schedule; both or neither, and no interest_relief beside them.
+    arrears: what becomes of the interest missed: it is waived, or capitalized, added to the balance before forgiveness
+    (`interest`, and as much less `scheduled_principal`), which needs the new terms.
     """
 
     rates: list[float] = []
+    annual_rate: float | None = None
+    term: int | None = None
+    arrears: Literal["waived", "capitalized"] = "waived"
     interest_relief: float = 0.0
     forgiveness: float = 0.0
     redefault: float = 0.0
@@ -72,7 +83,27 @@ class Modification(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
         for name in ("interest_relief", "forgiveness", "redefault"):
             found += out_of_range(f"{path}.{name}", getattr(self, name), 0, 1, UNIT_RANGE)
         allowed = "a factor in [0, 10]"
+        found += self.term_problems(path)
         return found + out_of_range(f"{path}.prepayment_multiplier", self.prepayment_multiplier, 0, 10, allowed)
+
+    def term_problems(self, path: str) -> list[Problem]:
+        """What is wrong with new terms, or with what needs them."""
+        found: list[Problem] = []
+        if self.annual_rate is not None:
+            found += out_of_range(f"{path}.annual_rate", self.annual_rate, 0, 1, UNIT_RANGE)
+        if self.term is not None and not 1 <= self.term <= MAX_NEW_TERM:
+            found.append(Problem(f"{path}.term", f"is {self.term}; expected whole months in [1, {MAX_NEW_TERM}]"))
+        for name, other in (("annual_rate", "term"), ("term", "annual_rate")):
+            if getattr(self, name) is None and getattr(self, other) is not None:
+                found.append(Problem(f"{path}.{name}", f"is missing beside {other}; a new level payment takes both"))
+        stated = self.annual_rate is not None or self.term is not None
+        if stated and self.interest_relief > 0:
+            message = f"is {self.interest_relief:g} beside a new rate; expected one of them"
+            found.append(Problem(f"{path}.interest_relief", message))
+        if not stated and self.arrears == "capitalized":
+            message = "is 'capitalized' without new terms, and the schedule has no payment for it; expected annual_rate"
+            found.append(Problem(f"{path}.arrears", f"{message} and term too"))
+        return found
 
 
 def entering(forbearance: Forbearance | None, buckets: int) -> list[float]:
@@ -95,9 +126,21 @@ def workout_table(
     changed = modification or Modification()
     terms = [
         held.months, held.reinstate, held.modify, changed.redefault, changed.forgiveness, changed.interest_relief,
-        changed.prepayment_multiplier,
+        changed.prepayment_multiplier, changed.term or 0, (changed.annual_rate or 0.0) / 12,
+        changed.arrears == "capitalized",
     ]  # fmt: skip
     rows = np.zeros((2, _core.LATE_MOST + 1))
     rows[0, : buckets + 1] = entering(forbearance, buckets)
     rows[1, 1 : buckets + 1] = modified(modification, buckets)
-    return np.concatenate([np.array(terms, dtype=np.float64), rows.reshape(-1)])
+    return np.concatenate([np.array(terms, dtype=np.float64), rows.reshape(-1), factors(changed)])
+
+
+def factors(changed: Modification) -> NDArray[np.float64]:
+    """What a modified loan with new terms owes after 0, 1, .. payments, a share of what it begins with."""
+    if changed.term is None or changed.annual_rate is None:
+        return np.zeros(0)
+    left, r = np.arange(changed.term, -1, -1, dtype=np.float64), changed.annual_rate / 12
+    if r < 1e-15:
+        return left / changed.term
+    found: NDArray[np.float64] = np.expm1(-left * np.log1p(r)) / np.expm1(-changed.term * np.log1p(r))
+    return found

@@ -113,7 +113,7 @@ cdef packed struct Rules:
     int recasts
     long curtailment_at
     long curtailment_stride
-    # Whether late loans are helped, and the place of how in the rates (ext/workout.pxi).
+    # Whether late loans are helped (2: with interest capitalized), and the place of how in the rates (ext/workout.pxi).
     int workout
     long workout_at
     # Payments that the loans have missed at the cut-off: their contract begins so many months before (delinquent.pxi).
@@ -137,6 +137,7 @@ include "emit.pxi"
 include "loss.pxi"
 include "delinquent.pxi"
 include "workout.pxi"
+include "recast.pxi"
 include "table.pxi"
 include "assets.pxi"
 include "penalty.pxi"
@@ -253,7 +254,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
     cdef long r, s, f, n = months + 2, k, group, m, g, sets
     cdef Most most = most_of(rule)
     cdef long max_lag = most.lag
-    cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
+    cdef bint with_rate = wants_rate(needed) or most.capitalizes, with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef bint opening = prepays_opening(rule)
     cdef const Rules *now
@@ -339,7 +340,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     cdef long r, s, f, v, i, lane, n = months + 2, k, at, m
     cdef Most most = most_of(rule)
     cdef long max_lag = most.lag
-    cdef bint with_rate = wants_rate(needed), with_fee = needed[SERVICING_FEE], with_flows = False
+    cdef bint with_rate = wants_rate(needed) or most.capitalizes, with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef bint opening = prepays_opening(rule)
     cdef const Rules *now
@@ -421,21 +422,23 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
 
 
 cdef struct Most:
-    # the longest lag of all rules; whether any is general, whether any helps late loans
+    # the longest lag of all rules; whether any is general, whether any helps late loans, or capitalizes what they missed
     long lag
     bint general
     bint workout
+    bint capitalizes
 
 
 cdef Most most_of(const Rules[:, ::1] rule) noexcept:
     cdef Most most
     cdef Py_ssize_t s, k
-    most.lag, most.general, most.workout = 0, False, False
+    most.lag, most.general, most.workout, most.capitalizes = 0, False, False, False
     for s in range(rule.shape[0]):
         for k in range(rule.shape[1]):
             most.lag = max(most.lag, rule[s, k].lag)
             most.general = most.general or rule[s, k].general
             most.workout = most.workout or rule[s, k].workout
+            most.capitalizes = most.capitalizes or rule[s, k].workout == 2
     return most
 
 
@@ -449,9 +452,10 @@ LATE_MOST, FORBORNE_MOST = MOST_LATE, MOST_FORBORNE
 PREPAYS_OPENING = OPENING_NET
 
 
-def needs_interest(const int[::1] needed):
-    """Whether the fields needed are made of interest due."""
-    return wants_rate(needed)
+def needs_interest(const int[::1] needed, rules):
+    """Whether the fields needed are made of interest due, as balances are where it is capitalized."""
+    cdef const Rules[:, ::1] rule = rules
+    return wants_rate(needed) or most_of(rule).capitalizes
 
 
 def needs_fees(const int[::1] needed):

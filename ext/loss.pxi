@@ -11,7 +11,7 @@ cdef enum:
     SHIFTS = MOST_LATE + MOST_FORBORNE + 1  # payments that a loan can be behind its schedule, none included
     # Rows of workouts: entering forbearance by payments missed, modified and paying, modified at the end of the month by
     # payments put off; the speed of their prepayment; balances, interest and fees of those that default.
-    WORKOUT_ROWS = MOST_LATE + 1 + 2 * SHIFTS + 5
+    WORKOUT_ROWS = MOST_LATE + 1 + 2 * SHIFTS + 9
 
 
 cdef struct Losses:

@@ -2,17 +2,21 @@
 
 A loan that has put off s payments owes a(t - s), whether it is late, in forbearance or modified, so what helps late loans
 is shares times contract sums too: months without payments let s grow, a modification keeps it and goes on paying behind
-the schedule, with a share of the balance and of the interest waived. What these add to the fields of ext/delinquent.pxi
+the schedule, with a share of the balance and of the interest waived; one with a new rate and term has a path of its own
+(ext/recast.pxi). What these add to the fields of ext/delinquent.pxi
 is linear in the balance, defaults and their losses included, so every default is one balance by month.
 """
 
 # The table of engine/workouts.py.
 cdef enum:
-    HELD_MONTHS, REINSTATED, MODIFIED_AFTER, REDEFAULT, FORGIVEN, RELIEF, MULTIPLIER, ENTER
+    HELD_MONTHS, REINSTATED, MODIFIED_AFTER, REDEFAULT, FORGIVEN, RELIEF, MULTIPLIER, NEW_TERM, NEW_RATE, CAPITALIZES
+    ENTER
     MODIFIES = ENTER + MOST_LATE + 1
+    FACTORS = MODIFIES + MOST_LATE + 1  # balances of one after 0, 1 .. NEW_TERM payments of the new terms
     # Rows of Behaviour.workout.
     ENTERED = 0, PAYING_ON = MOST_LATE + 1, CHANGED = PAYING_ON + SHIFTS, SPEED = CHANGED + SHIFTS
     OWED_AT_DEFAULT, DUE_AT_DEFAULT, FEE_AT_DEFAULT, SPARE_ROW
+    COHORTS, COHORT_FEES, LEFT, LEFT_FEES  # of ext/recast.pxi, by month of modification and by month
 
 
 cdef void begin_workouts(Behaviour b, long n) noexcept nogil:
@@ -47,6 +51,9 @@ cdef void work_out(const Rules *rules, const double *w, double speed, long t, lo
                 b.alive[t] += share
             for j in range(min(months, t)):
                 b.alive[t] += rows[(ENTERED + k) * n + t - j]
+    if w[NEW_TERM] > 0:
+        recast_shares(rules, w, speed, t, n, b)
+        return
     for s in range(1, rules.late + months + 1):
         share = rows[(CHANGED + s) * n + t - 1] * (1 - w[REDEFAULT])
         share = share + newly_modified(rules, w, s, t, n, b) * (1 - w[FORGIVEN])
@@ -69,9 +76,15 @@ cdef void add_workouts(const Rules *rules, Contract c, Behaviour b, long months,
     """Adds to OUT the fields of emit_late, and sets forbearance and modified, what loans that are helped owe and pay."""
     cdef long t, n = c.losses.n
     cdef double *rows = b.workout
+    cdef bint recasts = c.rates[rules.workout_at + NEW_TERM] > 0
+    if recasts:
+        begin_recast(rows, n)
     for t in range(1, months + 1):
         rows[OWED_AT_DEFAULT * n + t] = rows[DUE_AT_DEFAULT * n + t] = rows[FEE_AT_DEFAULT * n + t] = 0
-        add_modified(rules, c, b, t, row)
+        if recasts:
+            add_recast(rules, c, b, t, row)
+        else:
+            add_modified(rules, c, b, t, row)
         if c.rates[rules.workout_at + HELD_MONTHS] > 0:
             add_forborne(rules, c, b, t, row)
         if row[DEFAULT] != NULL:

@@ -33,6 +33,30 @@ class Book:
         return math.fsum(self.flows[name])
 
 
+class Recast:
+    """A loan with new terms, walked payment by payment; `live` is the share of it that is left."""
+
+    def __init__(self, terms: Modification, owed: float, base: float, whole: float, share: float) -> None:
+        assert terms.term is not None
+        assert terms.annual_rate is not None
+        self.rate, self.left, self.owed = terms.annual_rate / 12, terms.term, owed
+        # Interest that was capitalized bears no servicing fee.
+        self.charged, self.live = base / whole if whole else 0.0, share * 1.0
+        annuity = terms.term if self.rate == 0 else (1 - (1 + self.rate) ** -terms.term) / self.rate
+        self.payment = owed / annuity
+
+    def falls(self) -> float:
+        """What the next payment repays."""
+        return self.owed if self.left == 1 else min(self.payment - self.owed * self.rate, self.owed)
+
+    def step(self) -> tuple[float, float, float]:
+        """What is owed before the payment, the interest due with it, and what is owed after."""
+        before, due = self.owed, self.owed * self.rate
+        self.owed -= self.falls()
+        self.left -= 1
+        return before, due, self.owed
+
+
 class Helped:
     def __init__(self, loan: Loan, assumed: Assumptions, rules: Conventions, periods: int) -> None:
         rolls = assumed.delinquency
@@ -46,6 +70,7 @@ class Helped:
         self.rate, self.fee = loan.annual_rate / 12, loan.servicing_fee / 12
         self.opening = rules.prepayment_base == "opening_net_of_defaults"
         self.leaves = rules.interest_base == "survivors"
+        self.recast: list[Recast] = []
 
     def owed(self, month: int) -> float:
         return self.loan.balance * self.share[max(month + self.ago, 0)]
@@ -77,9 +102,45 @@ class Helped:
 
     def modify(self, book: Book, share: float, t: int, behind: int, smm: float) -> None:
         """So many payments are put off for good; `share` is before what is forgiven."""
+        if self.terms.term is not None:
+            self.renew(book, share, t, behind, smm)
+            return
         forgiven = share * self.terms.forgiveness
         book.add(shortfall=forgiven * self.owed(t - 1 - behind))
         self.go_on(book, share - forgiven, t, behind, smm)
+
+    def renew(self, book: Book, share: float, t: int, behind: int, smm: float) -> None:
+        """New terms on what is owed, the first payment in this month."""
+        base, missed = self.owed(t - 1 - behind), 0.0
+        if self.terms.arrears == "capitalized":
+            missed = math.fsum(self.owed(month - 1) * self.rate for month in range(t - behind, t))
+        book.add(interest=share * missed, scheduled_principal=-share * missed)
+        forgiven = self.terms.forgiveness
+        book.add(shortfall=share * (base + missed) * forgiven)
+        each = Recast(self.terms, (base + missed) * (1 - forgiven), base, base + missed, share)
+        self.recast.append(each)
+        self.pay_anew(book, each, smm)
+
+    def pay_anew(self, book: Book, each: "Recast", smm: float) -> None:
+        """A payment of new terms, after which some prepay the rest."""
+        smm = min(smm * self.terms.prepayment_multiplier, 1.0)
+        before, due, after = each.step()
+        book.add(
+            scheduled_principal=each.live * ((1 - smm) if self.opening else 1.0) * (before - after),
+            interest=each.live * ((1 - smm) if self.leaves else 1.0) * due,
+            prepayment=each.live * smm * (before if self.opening else after),
+        )
+        each.live *= 1 - smm
+
+    def move_anew(self, book: Book, each: "Recast", smm: float) -> None:
+        """A month of a loan with new terms: some default, the rest pays."""
+        failing = each.live * self.terms.redefault
+        fees = each.owed * each.charged * self.fee
+        book.add(servicing_fee=each.live * fees, default=failing * each.owed)
+        book.add(lost_interest=failing * each.owed * each.rate)
+        book.defaults.append((failing * each.owed, failing * each.owed * each.rate, failing * fees))
+        each.live -= failing
+        self.pay_anew(book, each, smm)
 
     def go_on(self, book: Book, share: float, t: int, behind: int, smm: float) -> None:
         prepaid = share * min(smm * self.terms.prepayment_multiplier, 1.0)
@@ -131,6 +192,10 @@ class Helped:
         for t in range(1, periods + 1):
             book = Book()
             smm = rate_of(self.assumed.prepayment, t, age_of(self.loan) + t)
+            self.recast = [each for each in self.recast if each.left]
+            anew = [(each.live * each.owed, each.live * each.falls(), each.rate) for each in self.recast]
+            for each_recast in self.recast:
+                self.move_anew(book, each_recast, smm)
             for state, share in states.items():
                 if share > 0:
                     self.move(book, state, share, t, smm)
@@ -145,13 +210,17 @@ class Helped:
             row["lost_interest"] += frozen
             row["expected_interest"] = alive * self.owed(t - 1) * self.rate + frozen
             row["expected_principal"] = alive * (self.owed(t - 1) - self.owed(t))
+            row["expected_interest"] += math.fsum(owed * rate for owed, _, rate in anew)
+            row["expected_principal"] += math.fsum(falls for _, falls, _ in anew)
             row |= self.liquidated(cohorts, stages, t)
             row["loss"] += row["shortfall"]
             states = {state: math.fsum(shares) for state, shares in book.shares.items()}
             worth = {state: share * self.owed(t - state[1]) for state, share in states.items()}
-            row["balance"] = math.fsum(worth.values())
+            renewed = [each.live * each.owed for each in self.recast]
+            row["balance"] = math.fsum([*worth.values(), *renewed])
             row["forbearance"] = math.fsum(value for (kind, _, _), value in worth.items() if kind == "held")
             row["modified"] = math.fsum(value for (kind, _, _), value in worth.items() if kind == "modified")
+            row["modified"] += math.fsum(renewed)
             for k, name in enumerate(("delinquent_30", "delinquent_60", "delinquent_90", "delinquent_120"), 1):
                 row[name] = worth.get(("late", k, 0), 0.0)
             add_totals(row)

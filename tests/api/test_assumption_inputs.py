@@ -25,7 +25,8 @@ FLOATING = LOAN | {
     "previous_rate": 0.05,
 }  # fmt: skip
 LOANS = {
-    "helped": UNINSURED | {"status": "delinquent_30"}, "arrears": LOAN | {"status": "delinquent_60"},
+    "renewed": UNINSURED | {"status": "delinquent_30"}, "helped": UNINSURED | {"status": "delinquent_30"},
+    "arrears": LOAN | {"status": "delinquent_60"},
     "floating": FLOATING, "held": FLOATING | {"previous_rate": None},
 }  # fmt: skip
 RATES = {"SOFR": {"type": "flat", "rate": 0.04}}
@@ -47,6 +48,10 @@ CASES: dict[str, dict[str, Any]] = {
         "roll": [0.1, 0.3, 0.5], "cure": [0.2, 0.1],
         "forbearance": {"months": 3, "enter": [0.02, 0.1], "reinstate": 0.2, "modify": 0.5},
         "modification": {"rates": [0.1, 0.2], "interest_relief": 0.2, "forgiveness": 0.05, "redefault": 0.01},
+    }},
+    "renewed": {"severity": 0.5, "delinquency": {
+        "roll": [0.1, 0.3, 0.5], "cure": [0.2, 0.1],
+        "modification": {"rates": [0.1, 0.2], "annual_rate": 0.02, "term": 48, "arrears": "capitalized"},
     }},
     "arrears": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "severity": 0.5},
     "floating": {"delinquency": {"roll": [0.1, 0.5, 0.5], "cure": [0.2, 0.1]}, "rates": RATES, "severity": 0.5},
