@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from engine import _core
 from engine.lanes import lay_out
 from engine.loan_arrays import LoanArrays
+from engine.loan_rows import new_rows
 from engine.plan import Plan
 from engine.run_order import Parted, parted
 from engine.run_sums import FEW_SCENARIOS, RunSums, losses_need_loans
 
-# Loans of a chunk by loan, whose rows stay in the caches until they are written.
-CHUNK_BY_LOAN = 2_048
+# The most loans of a chunk by loan: with more of them runs fill their vectors, with fewer threads have more to share.
+CHUNK_BY_LOAN = 8_192
 # And of one that is summed: runs should fill their vectors, and the arrays of a chunk be of bounded size.
 SMALLEST_CHUNK = 65_536
 LARGEST_CHUNK = 524_288
@@ -30,10 +31,13 @@ T = TypeVar("T")
 K = TypeVar("K")
 
 
-def run(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) -> NDArray[np.float64]:
-    """Columns (fields, scenarios, rows, periods) of the whole tape."""
+def run(
+    plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None, given: NDArray[np.float64] | None = None
+) -> NDArray[np.float64]:
+    """Columns (fields, scenarios, rows, periods) of the whole tape. given: where those by loan are written, or none."""
     if plan.level == "loan":
-        return by_loan(plan, loans, threads, progress)
+        shape = (len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods)
+        return by_loan(plan, loans, threads, progress, new_rows(shape) if given is None else given.reshape(shape))
     if losses_need_loans(plan) or (len(loans) == 1 and plan.behaviour.scenarios < FEW_SCENARIOS):
         return by_chunk(plan, loans, threads, progress)
     sums = RunSums(plan)
@@ -63,9 +67,10 @@ def by_part(done: Parted, out: NDArray[np.float64], threads: int, progress: Prog
     return out
 
 
-def by_loan(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None) -> NDArray[np.float64]:
-    """Columns by loan, each written once, by the chunk that has it."""
-    out = np.empty((len(plan.selection.names), plan.behaviour.scenarios, plan.rows, plan.periods))
+def by_loan(
+    plan: Plan, loans: LoanArrays, threads: int, progress: Progress | None, out: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """OUT out: columns by loan, each written once, by the chunk that has it."""
     slices = slices_of(plan, len(loans))
 
     def work(part: slice) -> None:
@@ -106,9 +111,8 @@ def by_chunk(plan: Plan, loans: LoanArrays, threads: int, progress: Progress | N
 
 def slices_of(plan: Plan, loans: int) -> list[slice]:
     """The chunks: large, so that runs are long, but enough of them for threads to share, and of bounded memory."""
-    size = CHUNK_BY_LOAN
-    if plan.level != "loan":
-        size = even(loans, min(max(loans // CHUNKS, SMALLEST_CHUNK), LARGEST_CHUNK))
+    most = CHUNK_BY_LOAN if plan.level == "loan" else min(max(loans // CHUNKS, SMALLEST_CHUNK), LARGEST_CHUNK)
+    size = even(loans, most)
     return [slice(start, min(start + size, loans)) for start in range(0, loans, size)]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.arrears import begun_earlier
 from engine.assumptions import Assumptions, Conventions, Scenario
@@ -23,6 +24,7 @@ from engine.errors import AssumptionError, Problem, TapeError, gathered
 from engine.fields import FIELD_INDEX
 from engine.index_rates import Histories, rates_of
 from engine.loan_arrays import LoanArrays
+from engine.loan_rows import check_out
 from engine.loans import MAX_TERM
 from engine.payment_calendars import on_dates
 from engine.penalty_tables import penalties_of
@@ -34,13 +36,21 @@ from engine.timing import AgedSums
 from engine.walks import Walks, walks_of
 
 MAX_PERIODS = 2 * MAX_TERM
+FEW_LOANS = 65_536  # of which the numbers are kept between projections
 
 
-def project(request: ProjectionRequest, threads: int | None = None, progress: Progress | None = None) -> Cashflows:
+def project(
+    request: ProjectionRequest,
+    threads: int | None = None,
+    progress: Progress | None = None,
+    out: NDArray[np.float64] | None = None,
+) -> Cashflows:
     """The cashflows of the request's tape under its scenarios.
 
     threads: how many run the core, none for every processor. progress: called with the loans done so far, from the
-    calling thread. Raises TapeError where the tape is at fault and AssumptionError where only the rest is, with every
+    calling thread. out: where the columns by loan are written: float64 (fields, loans, periods), with scenarios before
+    the loans where there are several; the columns are views of it. Memory in use is written at more than twice the rate
+    of new memory. Raises TapeError where the tape is at fault and AssumptionError where only the rest is, with every
     fault of both, up to a hundred; what can only be told of a tape without faults is told once it has none.
     """
     request = checked(request)
@@ -67,22 +77,25 @@ def project(request: ProjectionRequest, threads: int | None = None, progress: Pr
     periods = longest if request.periods is None else request.periods
     rates = None if loans.contracts is None else rates_of(request, loans.contracts, months)
     curtailments, rates = curtailments_of(loans, behaviour.rules, rates)
+    several = request.scenarios is not None and len(request.scenarios) > 1
+    shape = (len(selection.names), *([len(request.scenarios or ())] if several else []), rows, periods)
+    given = check_out(out, request.level, shape, loans)
     plan = Plan(
-        selection=selection, behaviour=behaviour, level=request.level, months=months, periods=min(periods, months),
+        selection=selection, behaviour=behaviour, level=request.level, months=months,
+        periods=periods if request.level == "loan" else min(periods, months),
         groups=groups, rows=rows, walks=None if loans.contracts is None else walks_of(loans, loans.contracts),
         rates=rates, curtailments=curtailments,
         penalties=penalties_of(loans, months) if selection.needed[FIELD_INDEX["prepayment_penalty"]] else None,
     )  # fmt: skip
-    out = run(plan, loans, threads, progress)
-    if periods > out.shape[-1]:
-        out = np.concatenate([out, np.zeros((*out.shape[:-1], periods - out.shape[-1]))], axis=-1)
-    several = request.scenarios is not None and len(request.scenarios) > 1
+    found = run(plan, loans, threads, progress, given)
+    if periods > found.shape[-1]:
+        found = np.concatenate([found, np.zeros((*found.shape[:-1], periods - found.shape[-1]))], axis=-1)
     if request.level == "pool":
-        out = out[:, :, 0]
+        found = found[:, :, 0]
     if not several:
-        out = out[:, 0]
+        found = found[:, 0]
     return Cashflows(
-        columns=dict(zip(selection.names, out, strict=True)),
+        columns=dict(zip(selection.names, found, strict=True)),
         level=request.level,
         scenario_names=tuple(scenario.name for scenario in request.scenarios or ()),
         groups=groups if request.level == "group" else (),
@@ -152,8 +165,14 @@ def checked(request: ProjectionRequest) -> ProjectionRequest:
 def loan_ids(loans: LoanArrays) -> list[str]:
     """The loans' ids as text, their 1-based number where a loan has none."""
     if loans.loan_id is None:
-        return [str(i + 1) for i in range(len(loans))]
+        return list(numbers(len(loans)) if len(loans) <= FEW_LOANS else map(str, range(1, len(loans) + 1)))
     return [str(i + 1) if name is None else str(name) for i, name in enumerate(loans.loan_id)]
+
+
+@functools.lru_cache(maxsize=4)
+def numbers(count: int) -> tuple[str, ...]:
+    """1 .. count as text, which takes as long to make as a loan's column to write."""
+    return tuple(map(str, range(1, count + 1)))
 
 
 def drawn_at_cutoff(loans: LoanArrays) -> float:

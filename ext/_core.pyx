@@ -14,7 +14,7 @@ import numpy as np
 
 from libc.math cimport INFINITY, ceil, exp, expm1, fma, log, log1p
 from libc.stdlib cimport calloc, free
-from libc.string cimport memcmp, memset
+from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from "contract.h" nogil:
     ctypedef struct contract_run:
@@ -34,6 +34,12 @@ cdef extern from "contract.h" nogil:
     ctypedef void simd_void "SIMD_VOID"
     enum: LANES
     enum: RING
+
+cdef extern from "stream.h" nogil:
+    enum: STREAM_FROM
+    void expect_row(const double *to, long n) noexcept
+    void write_row(double *to, const double *from_, long n, int streamed) noexcept
+    void stream_end() noexcept
 
 # The order is that of engine/fields.py; a test holds the two together.
 cdef enum:
@@ -325,7 +331,7 @@ def project_sums(const double[:, ::1] loans, const double[:, ::1] extras, Walked
 def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walked walked, Penalties penalties,
                   const long[:, ::1] runs, const long[::1] loan_at, const double[::1] rates, rules, const int[::1] needed,
                   const int[::1] slot, long months, long periods, double[:, :, :, ::1] out):
-    """Writes each loan's fields to OUT `out` (fields, scenarios, loans, periods); periods at most months.
+    """Writes each loan's fields to OUT `out` (fields, scenarios, loans, periods), zero after the last month.
 
     loan_at: (lanes,) the row in `out` of the loan in each lane, -1 for an empty lane. The rest as project_sums.
     """
@@ -343,6 +349,12 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     cdef bint with_rate = wants_rate(needed) or most.capitalizes, with_fee = needed[SERVICING_FEE], with_flows = False
     cdef bint with_loss = needed[LOSS], some_loss = needed[LOSS] or needed[FORECLOSURE]
     cdef bint opening = prepays_opening(rule)
+    cdef long begin
+    cdef long key[KEY_COLUMNS]
+    cdef long known[KEY_COLUMNS]
+    cdef const long *before
+    cdef long kept = min(periods, months)
+    cdef bint streamed = out.shape[0] * out.shape[1] * out.shape[2] * out.shape[3] * <long>sizeof(double) >= STREAM_FROM
     cdef const Rules *now
     memset(&tables, 0, sizeof(Tables))
     if walked is not None:
@@ -361,6 +373,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
         for s in range(rule.shape[0]):
+            before = NULL
             for r in range(runs.shape[0]):
                 point(&source, loans, &tables, &runs[r, 0])
                 if source.forward:
@@ -370,7 +383,14 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                 now = &rule[s, k]
                 m = runs[r, RUN_MONTHS] - now.missed
                 w.b.late, w.b.workout = l.late, l.workout
-                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, 1, &w.b)
+                key_of(&runs[r, 0], key)
+                begin = 1 if before == NULL or now.late else shared(now, before, key) + 1
+                behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, begin, &w.b)
+                memcpy(known, key, sizeof(key))
+                before = known
+                for f in range(N_FIELDS):
+                    if slot[f] >= 0 and kept > m:
+                        memset(row[f] + m, 0, (kept - m) * sizeof(double))
                 for v in range(runs[r, RUN_VECTORS]):
                     if with_flows:
                         memset(w.flows, 0, LANES * FLOWS * n * sizeof(double))
@@ -380,6 +400,9 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                         at = loan_at[runs[r, RUN_LANE] + lane]
                         if at < 0:
                             continue
+                        for f in range(N_FIELDS if streamed else 0):
+                            if slot[f] >= 0:
+                                expect_row(&out[slot[f], s, at, 0], kept)
                         c.balance, c.interest, c.fees, c.capped = w.lanes + i * n, w.interest, w.fees, w.capped
                         if source.forward:
                             c.interest = w.dues + i * n
@@ -405,17 +428,13 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                                            extras[COVERAGE, runs[r, RUN_LANE] + lane] if extras.shape[1] else 0, m, &l)
                         elif with_loss and now.advancing == ADVANCE_ALL:
                             cap_loss(w.capped, c.balance, now.severity, now.lag, m)
-                        for f in range(N_FIELDS):
-                            if slot[f] >= 0:
-                                row[f] = &out[slot[f], s, at, 0] if periods >= m else w.rows + f * n
                         emit(now, c, w.b, m, w.scratch, row)
                         for f in range(N_FIELDS):
-                            if slot[f] < 0:
-                                continue
-                            if periods >= m:
-                                memset(&out[slot[f], s, at, 0] + m, 0, (periods - m) * sizeof(double))
-                            else:
-                                scale(&out[slot[f], s, at, 0], row[f], 1, periods)
+                            if slot[f] >= 0:
+                                write_row(&out[slot[f], s, at, 0], row[f], kept, streamed)
+                                if periods > kept:
+                                    memset(&out[slot[f], s, at, 0] + kept, 0, (periods - kept) * sizeof(double))
+        stream_end()
         free(p.memory)
         free(l.memory)
         free(w.memory)

@@ -1,5 +1,41 @@
 """Contract sums and behaviour multiplied into the output fields. Part of _core.pyx."""
 
+cdef extern from "products.h" nogil:
+    ctypedef struct products:
+        const double *balance
+        const double *interest
+        const double *fees
+        const double *alive
+        const double *failing
+        const double *foreclosure
+        const double *kept
+        const double *prepaid
+        const double *paying
+        int after
+        int opening
+        int amortises
+        double newly
+        double *performing
+        double *defaulted
+        double *prepayment
+        double *scheduled
+        double *expected
+        double *advanced
+        double *passed_on
+        double *fee
+    ctypedef struct liquidations:
+        const double *balance
+        const double *failing
+        const double *capped
+        int amortises
+        double severity
+        long lag
+        double *liquidated
+        double *lost
+        double *recovered
+    void emit_products(const products *p, long months) noexcept
+    void emit_liquidations(const liquidations *p, long months) noexcept
+
 cdef inline double repaid(double before, double after) noexcept nogil:
     """Principal between two balances; what is within their rounding is none, so that it never turns negative."""
     cdef double paid = before - after, rounding = 1e-15 * before
@@ -83,42 +119,22 @@ cdef void before_draw(Contract c, Behaviour b, long months, double **row) noexce
             row[SERVICING_FEE][t] = 0
 
 
-cdef simd_void emit_paths(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
+cdef void emit_paths(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
                           double *defaulted, double **row) noexcept nogil:
     """OUT the fields that are not sums of others, for loans that pay or default."""
     cdef long t
-    cdef bint amortises = rules.advancing == ADVANCE_ALL
-    cdef double *out
-    cdef const double *base
-    cdef double newly = c.rates[rules.remaining_at] if rules.after else 0  # paid this month before they defaulted
-    if row[BALANCE] != NULL:
-        out = row[BALANCE]
-        for t in range(1, months + 1):
-            out[t - 1] = c.balance[t] * b.alive[t]
-    if row[DEFAULT] != NULL:
-        out = row[DEFAULT]
-        for t in range(1, months + 1):
-            out[t - 1] = c.balance[t - 1 + rules.after] * b.default[t]
-    if row[PREPAYMENT] != NULL:
-        out = row[PREPAYMENT]
-        base = c.balance - 1 if rules.prepayment_base == OPENING_NET else c.balance
-        for t in range(1, months + 1):
-            out[t - 1] = base[t] * b.prepaid[t]
-    if row[ADVANCED_PRINCIPAL] != NULL:
-        out = row[ADVANCED_PRINCIPAL]
-        for t in range(1, months + 1):
-            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
-                b.foreclosure[t] - newly * b.default[t]) if amortises else 0
-    if row[SCHEDULED_PRINCIPAL] != NULL:
-        out = row[SCHEDULED_PRINCIPAL]
-        for t in range(1, months + 1):
-            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
-                b.kept[t] + (b.foreclosure[t] - newly * b.default[t] if amortises else 0))
-    if row[EXPECTED_PRINCIPAL] != NULL:
-        out = row[EXPECTED_PRINCIPAL]
-        for t in range(1, months + 1):
-            out[t - 1] = repaid(c.balance[t - 1], c.balance[t]) * (
-                b.alive[t - 1] + (b.foreclosure[t] - (newly if rules.after else 1) * b.default[t] if amortises else 0))
+    cdef products p
+    p.balance, p.interest, p.fees = c.balance, c.interest, c.fees
+    p.alive, p.failing, p.foreclosure = b.alive, b.default, b.foreclosure
+    p.kept, p.prepaid, p.paying = b.kept, b.prepaid, b.paying
+    p.after, p.opening = rules.after, rules.prepayment_base == OPENING_NET
+    p.amortises = rules.advancing == ADVANCE_ALL
+    p.newly = c.rates[rules.remaining_at] if rules.after else 0  # paid this month before they defaulted
+    p.performing, p.defaulted, p.prepayment = row[BALANCE], row[DEFAULT], row[PREPAYMENT]
+    p.scheduled, p.expected = row[SCHEDULED_PRINCIPAL], row[EXPECTED_PRINCIPAL]
+    p.advanced, p.fee = row[ADVANCED_PRINCIPAL], row[SERVICING_FEE]
+    p.passed_on = row[INTEREST] if rules.advancing == ADVANCE_NONE else NULL
+    emit_products(&p, months)
     if rules.general:
         emit_losses(rules, c, b, months, row)
     else:
@@ -166,37 +182,15 @@ cdef void emit_curtailment(const Rules *rules, Contract c, Behaviour b, long mon
             row[EXPECTED_PRINCIPAL][t - 1] = repaid(c.balance[t - 1], c.balance[t] + down[t]) * b.alive[t - 1]
 
 
-cdef simd_void emit_liquidation(const Rules *rules, Contract c, Behaviour b, long months,
-                                double **row) noexcept nogil:
+cdef void emit_liquidation(const Rules *rules, Contract c, Behaviour b, long months, double **row) noexcept nogil:
     """OUT liquidation, loss and recovery, `lag` months after the default."""
-    cdef long t, lag = rules.lag, upto = min(lag, months)
-    cdef bint amortises = rules.advancing == ADVANCE_ALL
-    cdef double left
-    cdef double *liquidation = row[LIQUIDATION]
-    cdef double *loss = row[LOSS]
-    cdef double *recovery = row[RECOVERY]
-    if liquidation == NULL:
+    cdef liquidations p
+    if row[LIQUIDATION] == NULL:
         return
-    memset(liquidation, 0, upto * sizeof(double))
-    if amortises:
-        for t in range(lag + 1, months + 1):
-            liquidation[t - 1] = c.balance[t - 1] * b.default[t - lag]
-    else:
-        for t in range(lag + 1, months + 1):
-            liquidation[t - 1] = c.balance[t - lag - 1] * b.default[t - lag]
-    if loss == NULL:
-        return
-    memset(loss, 0, upto * sizeof(double))
-    if amortises:
-        for t in range(lag + 1, months + 1):
-            left = c.capped[t] * b.default[t - lag]
-            loss[t - 1] = left if left < liquidation[t - 1] else liquidation[t - 1]
-    else:
-        for t in range(lag + 1, months + 1):
-            loss[t - 1] = liquidation[t - 1] * rules.severity
-    if recovery != NULL:
-        for t in range(months):
-            recovery[t] = liquidation[t] - loss[t]
+    p.balance, p.failing, p.capped = c.balance, b.default, c.capped
+    p.amortises, p.severity, p.lag = rules.advancing == ADVANCE_ALL, rules.severity, rules.lag
+    p.liquidated, p.lost, p.recovered = row[LIQUIDATION], row[LOSS], row[RECOVERY]
+    emit_liquidations(&p, months)
 
 
 cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
@@ -249,7 +243,7 @@ cdef void when_paid(const Rules *rules, Behaviour b, long months, double *out) n
 
 cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long months, double *defaults,
                              double *defaulted, double **row) noexcept nogil:
-    """OUT interest, its parts and the servicing fee."""
+    """OUT what is advanced of interest and what is not, and adds what defaulted balances cost to the servicing fee."""
     cdef long t
     cdef bint advanced = rules.advancing != ADVANCE_NONE
     cdef double *expected = row[EXPECTED_INTEREST]
@@ -275,17 +269,10 @@ cdef simd_void emit_interest(const Rules *rules, Contract c, Behaviour b, long m
         for t in range(1, months + 1):
             row[ADVANCED_INTEREST][t - 1] = (
                 c.interest[t - 1] * b.default[t] * first + defaulted[t - 1]) if advanced else 0
-    if interest != NULL:
-        if advanced:
-            for t in range(1, months + 1):
-                interest[t - 1] = c.interest[t - 1] * (b.paying[t] + b.default[t] * first) + defaulted[t - 1]
-        else:
-            for t in range(1, months + 1):
-                interest[t - 1] = c.interest[t - 1] * b.paying[t]
-    if fee != NULL:
+    if interest != NULL and advanced:
         for t in range(1, months + 1):
-            fee[t - 1] = c.fees[t - 1] * b.alive[t - 1]
-        if rules.fee_on_total:
-            on_defaulted(rules, all_of, c.fees, c, b, months, defaults, defaulted)
-            for t in range(1, months + 1):
-                fee[t - 1] = fee[t - 1] + defaulted[t - 1]
+            interest[t - 1] = c.interest[t - 1] * (b.paying[t] + b.default[t] * first) + defaulted[t - 1]
+    if fee != NULL and rules.fee_on_total:
+        on_defaulted(rules, all_of, c.fees, c, b, months, defaults, defaulted)
+        for t in range(1, months + 1):
+            fee[t - 1] = fee[t - 1] + defaulted[t - 1]

@@ -7,7 +7,7 @@ the months of the tape's runs, however many chunks the tape was cut into.
 
 # Columns of a run's key, by which rows of several chunks are one.
 cdef enum:
-    KEY_SET, KEY_AGE, KEY_TERM, KEY_OUT, KEY_WALK, KEY_MONTHS
+    KEY_SET, KEY_AGE, KEY_TERM, KEY_OUT, KEY_WALK, KEY_MONTHS, KEY_COLUMNS
     BLOCK_OF_RUNS = 64  # whose rows stay in the second-level cache while the scenarios go over them
 
 
@@ -193,6 +193,12 @@ def apply_rows(const double[:, :, :, ::1] rows, const long[:, ::1] keys, const l
             block += BLOCK_OF_RUNS
         free(l.memory)
         free(w.memory)
+
+
+cdef void key_of(const long *run, long *key) noexcept nogil:
+    """OUT key: that of the run that a row of `runs` describes."""
+    key[KEY_SET], key[KEY_AGE], key[KEY_TERM] = run[RUN_SET], run[RUN_AGE], run[RUN_TERM]
+    key[KEY_OUT], key[KEY_WALK], key[KEY_MONTHS] = run[RUN_OUT], run[RUN_WALK], run[RUN_MONTHS]
 
 
 cdef long shared(const Rules *rules, const long *before, const long *key) noexcept nogil:
