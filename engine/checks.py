@@ -188,11 +188,14 @@ class Checks:
             if value and value not in allowed:
                 self.report(name, None, f"is {value!r}; expected {one_of(value, allowed)}")
             return blanks(np.int8, allowed.index(value) if value in allowed else -1, self.n)
-        codes: dict[Any, int] = {text: i for i, text in enumerate(allowed)} | {None: -1, "": -1}
-        unknown = [i for i, text in enumerate(value) if text == text and text not in codes][:MAX_PROBLEMS]
-        for i in unknown:
-            self.report(name, i, f"is {value[i]!r}; expected {one_of(value[i], allowed)}")
-        return self.sized(name, np.array([codes.get(text, -1) for text in value], dtype=np.int8))
+        codes, texts = coded(value)
+        known = {text: i for i, text in enumerate(allowed)}
+        places = np.array([*(known.get(text, -1) for text in texts), -1], dtype=np.int8)  # the last is that of code -1
+        found = places[codes]
+        if not known.keys() >= set(texts):
+            for i in np.flatnonzero((codes >= 0) & (found < 0))[:MAX_PROBLEMS].tolist():
+                self.report(name, i, f"is {value[i]!r}; expected {one_of(value[i], allowed)}")
+        return self.sized(name, found)
 
     def names(self, name: str) -> tuple[NDArray[np.int32], tuple[str, ...]]:
         """Indices into the sorted names of a text column, -1 where it is blank; and the names."""
@@ -273,10 +276,12 @@ def first(which: NDArray[np.int32], k: int) -> int | None:
 
 def is_stated(column: Any, n: int) -> Mask:
     """Where an optional column has a value; nowhere in one of another length, which is told elsewhere."""
-    if column is None or isinstance(column, str) or np.ndim(column) == 0:
+    if column is None or isinstance(column, str) or (not isinstance(column, list) and np.ndim(column) == 0):
         return np.full(n, not (column is None or column == "" or column != column))
     if len(column) != n:
         return np.zeros(n, dtype=bool)
     if isinstance(column, np.ndarray) and column.dtype.kind in "iuf":
         return ~np.isnan(column)
+    if n and isinstance(column[0], str):
+        return coded(column)[0] >= 0
     return np.array([not (value is None or value == "" or value != value) for value in column], dtype=bool)

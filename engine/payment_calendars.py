@@ -117,9 +117,9 @@ def placed(
         flags.append(part.flags(width + MAX_LAG + 1))
         years.append(part.years)
         offset += len(part.years)
-    kinds, kind = np.unique(np.concatenate(flags), axis=0, return_inverse=True)
+    kinds, kind = distinct_rows(np.concatenate(flags))
     every = (kinds[:, 1:] == _core.MONTH_PAYS).all(axis=1)
-    pattern[some] = np.where(every, -1, np.arange(len(kinds)))[kind.reshape(-1)][pattern[some]]
+    pattern[some] = np.where(every, -1, np.arange(len(kinds)))[kind][pattern[some]]
     free = np.where((loans.interest_only > 0) & (start > 0), loans.interest_only + start, loans.interest_only)
     begin = np.concatenate(begins)
     found = PaymentCalendars(
@@ -135,6 +135,13 @@ def placed(
         age=np.where(start > 0, -start, loans.age).astype(np.int32),
         contracts=msgspec.structs.replace(terms, calendars=found, stepped=stepped),
     )  # fmt: skip
+
+
+def distinct_rows(rows: NDArray[np.int8]) -> tuple[NDArray[np.int8], Integers]:
+    """The distinct rows in order of the first of each, and which of them each row is."""
+    places: dict[bytes, int] = {}
+    which = np.array([places.setdefault(row.tobytes(), len(places)) for row in rows], dtype=np.int64)
+    return rows[np.unique(which, return_index=True)[1]], which
 
 
 def counted(

@@ -60,23 +60,36 @@ INLINE vec pay_alike(const walk *w, long i, int count, const double *years, vec 
     return a;
 }
 
+INLINE int any_int(ints x) {
+    typedef long long pairs __attribute__((vector_size(32), aligned(4)));
+    const pairs p = (pairs)x;
+    return ((p[0] | p[1]) | (p[2] | p[3])) != 0;
+}
+
 /* The same where lanes have calendars of their own: the payments from `at` to `next`. */
-INLINE vec pay_apart(const walk *w, long i, ints at, ints next, const double *years, vec before_last, vec *accrued) {
+INLINE vec pay_apart(const walk *w, long i, const int *at, ints next, const double *years, vec before_last, vec *accrued) {
     const vec zero = {0}, r = w->r[i], compound = w->compound[i], payment = w->payment[i];
-    const ints count = next - at;
+    const ints from = *(const ints *)at, count = next - from;
+    vec a = w->a[i], total = zero;
+    if (!any_int(count ^ 1)) {
+        const vec of = {years[at[0]], years[at[1]], years[at[2]], years[at[3]],
+                        years[at[4]], years[at[5]], years[at[6]], years[at[7]]};
+        *accrued = r * of * a;
+        a = a + compound * *accrued - payment;
+        return choose(a > 0.0, a, zero);
+    }
     int least = count[0], most = count[0];
     for (int j = 1; j < LANES; j++) {
         least = count[j] < least ? count[j] : least;
         most = count[j] > most ? count[j] : most;
     }
-    vec a = w->a[i], total = zero;
     for (int k = 0; k < most; k++) {
-        const ints live = count > k, y = (at + k) & live; /* the years of a payment that is none are the first, 0 */
+        const ints live = count > k, y = (from + k) & live; /* the years of a payment that is none are the first, 0 */
         const vec of = {years[y[0]], years[y[1]], years[y[2]], years[y[3]],
                         years[y[4]], years[y[5]], years[y[6]], years[y[7]]};
         const vec due = r * of * a;
         const mask last = __builtin_convertvector(count == k + 1, mask);
-        vec after = a + compound * due - (most == 1 ? payment : choose(last, payment, before_last));
+        vec after = a + compound * due - choose(last, payment, before_last);
         after = choose(after > 0.0, after, zero);
         total += due;
         a = k < least ? after : choose(__builtin_convertvector(live, mask), after, a);
@@ -91,21 +104,24 @@ INLINE vec on_calendar(const stepped_run *run, walk *w, long first, long i, vec 
     if (w->dates[i] == NO_DATES) return next;
     const long to = t < run->calendar_width ? t : run->calendar_width - 1; /* nothing is due after all have ended */
     const int *const *p = w->payments[i];
-    const ints at = w->at[i];
     vec before_last = w->payment[i];
     if ((double)(t - 1) >= w->first_end) {
         mask free = (w->hold[i] == 0.0) & (w->interest_only[i] == 0.0);
         before_last = choose(before_last == ALL_DUE, choose(free, w->contract[i], (vec){0}), before_last);
     }
     if (w->dates[i] == ONE_CALENDAR) {
+        const int at = w->at[i][0];
         w->at[i][0] = p[0][to];
-        return pay_alike(w, i, p[0][to] - at[0], run->years_due + at[0], before_last, accrued);
+        return pay_alike(w, i, p[0][to] - at, run->years_due + at, before_last, accrued);
     }
     const ints then = {p[0][to], p[1][to], p[2][to], p[3][to], p[4][to], p[5][to], p[6][to], p[7][to]};
+    vec due, left = pay_apart(w, i, (const int *)&w->at[i], then, run->years_due, before_last, &due);
     w->at[i] = then;
-    if (w->dates[i] == DATED) return pay_apart(w, i, at, then, run->years_due, before_last, accrued);
+    if (w->dates[i] == DATED) {
+        *accrued = due;
+        return left;
+    }
     const mask dated = ROW(ROW_CALENDAR) >= 0.0;
-    vec due, left = pay_apart(w, i, at, then, run->years_due, before_last, &due);
     *accrued = choose(dated, due, *accrued);
     return choose(dated, left, next);
 }
