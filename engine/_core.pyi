@@ -137,6 +137,31 @@ def apply_rows(
     first_out: int,
     out: NDArray[np.float64],
 ) -> None: ...
+def project_runs(
+    loans: NDArray[np.float64],
+    walked: Walked | None,
+    penalties: Penalties | None,
+    runs: NDArray[np.int64],
+    severity: NDArray[np.float64],
+    lag: NDArray[np.int64],
+    uses: NDArray[np.int8],
+    with_rate: bool,
+    with_fee: bool,
+    flows_at: int,
+    penalties_at: int,
+    opening: bool,
+    set_of: NDArray[np.int64],
+    pair: NDArray[np.int32],
+    rates: NDArray[np.float64],
+    rules: NDArray[Any],
+    needed: NDArray[np.int32],
+    slot: NDArray[np.int32],
+    months: int,
+    periods: int,
+    first_out: int,
+    rows: NDArray[np.float64],
+    out: NDArray[np.float64],
+) -> None: ...
 def text_codes(texts: list[Any]) -> tuple[NDArray[np.int32], list[str]]: ...
 def character_codes(rows: NDArray[np.uint32]) -> tuple[NDArray[np.int32], NDArray[np.int64]]: ...
 def in_runs(

@@ -22,9 +22,13 @@ Longs = NDArray[np.int64]
 # Columns of a chunk's runs that make two of them one, and the months to the last flow, of which the most counts.
 KEY = (2, 3, 4, 5, 7)
 MONTHS = 6
+OUTPUT_ROW = 5
 BLOCKS = 16
 FEW_SCENARIOS = 4
 RUNS_A_TASK = 256
+# Runs whose sums are taken, and used, before those of the next: as many as stay in the second-level cache, or this much.
+RUNS_AT_A_TIME = 64
+ROOM = 2**24
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -55,6 +59,8 @@ class RunSums:
         self.with_rate = bool(_core.needs_interest(needed, plan.behaviour.rules))
         self.with_fee = bool(_core.needs_fees(needed))
         self.pairs, self.pair = capped_pairs(plan)
+        self.severities = np.array([severity for severity, _ in self.pairs])
+        self.lags = np.array([lag for _, lag in self.pairs], dtype=np.int64)
         self.uses = np.zeros((self.pair.shape[1], len(self.pairs)), dtype=np.int8)
         for k, places in enumerate(self.pair.T if self.pairs else ()):
             self.uses[k, places[places >= 0]] = 1
@@ -82,9 +88,7 @@ class RunSums:
         rows = np.zeros((len(chunk.runs), sets, *self.rows.shape[2:]))
         _core.contract_rows(
             chunk.vectors, chunk.walked, chunk.penalties, chunk.runs,
-            np.array([severity for severity, _ in self.pairs]),
-            np.array([lag for _, lag in self.pairs], dtype=np.int64), self.uses, self.with_rate, self.with_fee,
-            self.flows_at >= 0,
+            self.severities, self.lags, self.uses, self.with_rate, self.with_fee, self.flows_at >= 0,
             self.prepays_opening, self.plan.behaviour.rates, self.plan.months, rows,
         )  # fmt: skip
         return chunk.runs[:, [*KEY, MONTHS]], rows
@@ -95,14 +99,21 @@ class RunSums:
         return 8 * int(np.prod(self.rows.shape[1:]))
 
     def of_part(self, loans: LoanArrays, part: slice) -> tuple[Task, Floats]:
-        """The fields of a part of the tape that has few runs, all of them in it; and where they go."""
-        keys, rows = self.of_chunk(loans, part)
-        alone = RunSums(self.plan)
-        alone.keys, alone.rows = np.ascontiguousarray(keys), self.over_sets(rows)
-        alone.order = np.lexsort(keys[:, [4, 2, 1, 0, 3]].T)
-        low, high = int(keys[:, 3].min()), int(keys[:, 3].max())
-        task = Task(slice(0, self.plan.behaviour.scenarios), slice(0, len(keys)), low, high + 1)
-        return task, alone.applied(task)
+        """The fields of a part of the tape whose runs have all their loans in it; and where they go."""
+        plan, chunk = self.plan, lay_out(self.plan, loans, part)
+        rows_out = chunk.runs[:, OUTPUT_ROW]
+        low, high = int(rows_out.min()), int(rows_out.max())
+        shape = (len(plan.selection.names), plan.behaviour.scenarios, high + 1 - low, plan.periods)
+        out = np.zeros(shape)
+        at_a_time = max(1, min(RUNS_AT_A_TIME, ROOM // self.bytes_a_run, len(chunk.runs)))
+        room = np.empty((at_a_time, *self.rows.shape[1:]))
+        _core.project_runs(
+            chunk.vectors, chunk.walked, chunk.penalties, chunk.runs, self.severities, self.lags, self.uses,
+            self.with_rate, self.with_fee, self.flows_at, self.penalties_at, self.prepays_opening, self.set_of, self.pair,
+            plan.behaviour.rates, plan.behaviour.rules, plan.selection.needed, plan.selection.slot, plan.months,
+            plan.periods, low, room, out,
+        )  # fmt: skip
+        return Task(slice(0, plan.behaviour.scenarios), slice(0, len(chunk.runs)), low, high + 1), out
 
     def over_sets(self, rows: Floats) -> Floats:
         """Rows of all sets of index values, where loans that read none have filled the first alone."""

@@ -144,7 +144,6 @@ include "loss.pxi"
 include "delinquent.pxi"
 include "workout.pxi"
 include "recast.pxi"
-include "table.pxi"
 include "assets.pxi"
 include "penalty.pxi"
 include "names.pxi"
@@ -207,6 +206,9 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     w.flows = w.lanes + (2 * LANES * n if lanes else 0)
     w.ring = w.flows + FLOWS * n * (LANES if lanes else 1)
     return 1
+
+
+include "table.pxi"
 
 
 cdef void run_losses(const Rules *now, const Source *source, const double *rates, const double[:, ::1] extras,
