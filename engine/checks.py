@@ -45,6 +45,21 @@ def repeated(value: Any, n: int) -> NDArray[Any]:
     return array
 
 
+def one_for_all(column: NDArray[Any]) -> bool:
+    """Whether a column is one value for all its loans, as `repeated` makes it."""
+    return len(column) > 0 and column.strides == (0,)
+
+
+def equals(column: NDArray[Any], value: int) -> Mask:
+    """Where a column has a value; one answer for all where the column is one for all."""
+    return repeated(column[0] == value, len(column)) if one_for_all(column) else column == value
+
+
+def anywhere(column: NDArray[Any]) -> bool:
+    """Whether a column is anything but nought somewhere."""
+    return bool((column[:1] if one_for_all(column) else column).any())
+
+
 @lru_cache(maxsize=1024)
 def blanks(kind: type[np.generic], value: float, n: int) -> NDArray[Any]:
     """One value of a kind of NumPy for n loans, as `repeated`; the same few come in every request."""

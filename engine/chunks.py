@@ -41,10 +41,10 @@ def run(
     if losses_need_loans(plan) or (len(loans) == 1 and plan.behaviour.scenarios < FEW_SCENARIOS):
         return by_chunk(plan, loans, threads, progress)
     sums = RunSums(plan)
-    in_parts = parted(plan, loans, sums.bytes_a_run)
+    slices = slices_of(plan, len(loans))
+    in_parts = parted(plan, loans, sums.bytes_a_run, slices[0].stop if slices else 0)
     if in_parts is not None:
         return by_part(in_parts, sums.empty(), threads, progress)
-    slices = slices_of(plan, len(loans))
     for part, owed in zip(slices, in_order(lambda part: sums.of_chunk(loans, part), slices, threads), strict=True):
         sums.add(*owed)
         if progress is not None:

@@ -15,7 +15,22 @@ from numpy.typing import NDArray
 
 from engine.asset_terms import LOAN, Assets, table_problems
 from engine.assets import CashflowTable
-from engine.checks import INF, NAN, RATE, Checks, Range, Where, first, is_stated, months, named, number, repeated
+from engine.checks import (
+    INF,
+    NAN,
+    RATE,
+    Checks,
+    Range,
+    Where,
+    anywhere,
+    equals,
+    first,
+    is_stated,
+    months,
+    named,
+    number,
+    repeated,
+)
 from engine.dates import Calendar
 from engine.errors import MAX_PROBLEMS, Problem
 from engine.loans import AMORTIZATIONS, HOLIDAY_INTEREST, MAX_TERM, ROUNDING_DIRECTIONS, RateSchedule, Schedule
@@ -155,9 +170,9 @@ def contracts_of(
 ) -> Contracts | None:
     """The contracts of a tape, none where no loan has terms beyond the plain ones; faults go to `check`."""
     check.problems += [] if shared is None else shared.problems()
-    scheduled = loans.amortization == AMORTIZATIONS.index("schedule")
+    scheduled = equals(loans.amortization, AMORTIZATIONS.index("schedule"))
     stated = [column for name in CONTRACT_COLUMNS if (column := check.columns[name]) is not None]
-    if all(map(is_empty, stated)) and not scheduled.any() and assets is None:
+    if all(map(is_empty, stated)) and not anywhere(scheduled) and assets is None:
         check.check_lengths(CONTRACT_COLUMNS)
         return None
     numbers = {name: number(check, name, known) for name, known in NUMBERS.items()}

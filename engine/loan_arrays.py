@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.asset_terms import assets_of, lowered
-from engine.checks import MAX_BALANCE, NAN, RATE, Checks, Where, is_stated, repeated
+from engine.checks import MAX_BALANCE, NAN, RATE, Checks, Where, anywhere, equals, is_stated, one_for_all, repeated
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_LTV, MAX_TERM, STATUSES
@@ -112,7 +112,7 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
     amortization = check.amortization()
     group, groups = check.names("group")
     amortizing_since = repeated(np.int32(LONG_AGO), n)
-    status = np.maximum(check.choice("status", STATUSES), 0)
+    status = or_current(check.choice("status", STATUSES))
     months_in_status = check.whole("months_in_status", 0, MAX_TERM, blank=0)
     check.check_ids()
     if assets is not None and not check.problems:
@@ -124,9 +124,11 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         age = implied_age(columns, original, age, term)
         amortizing = given_or_zero(columns["amortization_term"], spread)
         free, spread = terms_left(interest_only, amortizing, age)
-        bullet = amortization == AMORTIZATIONS.index("bullet")
-        later = is_stated(columns["origination_date"], n)  # their terms may begin after the cut-off
-        check_terms(check, term, age, interest_only, free, np.where(bullet | later, 0, amortizing), spread)
+        if anywhere(amortizing):
+            bullet = equals(amortization, AMORTIZATIONS.index("bullet"))
+            later = is_stated(columns["origination_date"], n)  # their terms may begin after the cut-off
+            amortizing = np.where(bullet | later, 0, amortizing)
+        check_terms(check, term, age, interest_only, free, amortizing, spread)
         check_stated(check, payment, amortization)
         check_without_effect(check, bullet, amortizing, status, months_in_status)
         amortizing_since = months_since(interest_only, age)
@@ -142,6 +144,11 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
     if check.problems:
         raise TapeError(check.problems)
     return msgspec.structs.replace(loans, contracts=contracts)
+
+
+def or_current(status: NDArray[np.int8]) -> NDArray[np.int8]:
+    """The codes of statuses, that of a current loan where none is stated."""
+    return repeated(np.maximum(status[0], np.int8(0)), len(status)) if one_for_all(status) else np.maximum(status, 0)
 
 
 def is_blank(value: Any) -> NDArray[np.bool_] | bool:
@@ -221,6 +228,8 @@ def check_terms(
     spread: NDArray[np.int32],
 ) -> None:
     """Reports terms that contradict one another. free, spread: what is left of interest_only and amortizing."""
+    if not anywhere(free) and not anywhere(amortizing):
+        return
     for i in np.flatnonzero(free > term)[:MAX_PROBLEMS]:
         limit = term[i] + age[i]
         message = f"is {interest_only[i]}; expected {limit} months at most, the age and the remaining term"

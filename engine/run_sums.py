@@ -26,7 +26,7 @@ OUTPUT_ROW = 5
 BLOCKS = 16
 FEW_SCENARIOS = 4
 RUNS_A_TASK = 256
-# Runs whose sums are taken, and used, before those of the next: as many as stay in the second-level cache, or this much.
+# Runs whose sums are taken and used before those of the next: as many as stay in a cache, or this many bytes of them.
 RUNS_AT_A_TIME = 64
 ROOM = 2**24
 
@@ -109,9 +109,9 @@ class RunSums:
         room = np.empty((at_a_time, *self.rows.shape[1:]))
         _core.project_runs(
             chunk.vectors, chunk.walked, chunk.penalties, chunk.runs, self.severities, self.lags, self.uses,
-            self.with_rate, self.with_fee, self.flows_at, self.penalties_at, self.prepays_opening, self.set_of, self.pair,
-            plan.behaviour.rates, plan.behaviour.rules, plan.selection.needed, plan.selection.slot, plan.months,
-            plan.periods, low, room, out,
+            self.with_rate, self.with_fee, self.flows_at, self.penalties_at, self.prepays_opening, self.set_of,
+            self.pair, plan.behaviour.rates, plan.behaviour.rules, plan.selection.needed, plan.selection.slot,
+            plan.months, plan.periods, low, room, out,
         )  # fmt: skip
         return Task(slice(0, plan.behaviour.scenarios), slice(0, len(chunk.runs)), low, high + 1), out
 
@@ -124,8 +124,12 @@ class RunSums:
 
     def add(self, keys: Longs, rows: Floats) -> None:
         """Adds the runs of the next chunk."""
-        ids = np.empty(len(keys), dtype=np.int64)
         known = len(self.place)
+        if len(keys) == known and np.array_equal(keys[:, :-1], self.keys[:, :-1]):  # the same runs in the same order
+            self.keys[:, -1] = np.maximum(self.keys[:, -1], keys[:, -1])
+            _core.add_rows(self.rows, np.arange(known), rows)
+            return
+        ids = np.empty(len(keys), dtype=np.int64)
         for i, key in enumerate(np.ascontiguousarray(keys[:, :-1])):
             ids[i] = self.place.setdefault(key.tobytes(), len(self.place))
         fresh = ids >= known
