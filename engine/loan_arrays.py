@@ -124,11 +124,11 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         age = implied_age(columns, original, age, term)
         amortizing = given_or_zero(columns["amortization_term"], spread)
         free, spread = terms_left(interest_only, amortizing, age)
+        bullet, told = equals(amortization, AMORTIZATIONS.index("bullet")), amortizing
         if anywhere(amortizing):
-            bullet = equals(amortization, AMORTIZATIONS.index("bullet"))
             later = is_stated(columns["origination_date"], n)  # their terms may begin after the cut-off
-            amortizing = np.where(bullet | later, 0, amortizing)
-        check_terms(check, term, age, interest_only, free, amortizing, spread)
+            told = np.where(bullet | later, 0, amortizing)
+        check_terms(check, term, age, interest_only, free, told, spread)
         check_stated(check, payment, amortization)
         check_without_effect(check, bullet, amortizing, status, months_in_status)
         amortizing_since = months_since(interest_only, age)
@@ -245,7 +245,7 @@ def check_without_effect(
     months_in_status: NDArray[np.int32],
 ) -> None:  # fmt: skip
     """Reports what is stated on loans to which it would do nothing."""
-    for i in np.flatnonzero(bullet & (amortizing > 0))[:MAX_PROBLEMS]:
+    for i in np.flatnonzero(bullet & (amortizing > 0))[:MAX_PROBLEMS] if anywhere(amortizing) else ():
         check.report("amortization_term", int(i), "is stated on a bullet loan, which repays nothing before its end")
     if months_in_status.strides == (0,) and not months_in_status.any():
         return
