@@ -170,6 +170,7 @@ def in_runs(
 def lanes_of_runs(
     order: NDArray[np.int64],
     begins: NDArray[np.int64],
+    apart: NDArray[np.int32],
     term: NDArray[np.int32],
     stop: NDArray[np.int32],
     age: NDArray[np.int32],

@@ -50,9 +50,11 @@ def one_for_all(column: NDArray[Any]) -> bool:
     return len(column) > 0 and column.strides == (0,)
 
 
-def equals(column: NDArray[Any], value: int) -> Mask:
-    """Where a column has a value; one answer for all where the column is one for all."""
-    return repeated(column[0] == value, len(column)) if one_for_all(column) else column == value
+def alike(work: Callable[..., NDArray[Any]], *columns: NDArray[Any]) -> NDArray[Any]:
+    """work of the columns, loan by loan; of one value, repeated, where each of them has one for all."""
+    if all(map(one_for_all, columns)):
+        return repeated(work(*(column[:1] for column in columns))[0], len(columns[0]))
+    return work(*columns)
 
 
 def anywhere(column: NDArray[Any]) -> bool:
@@ -261,14 +263,15 @@ def percent_hint(value: float, high: float) -> str:
 
 def number(check: Checks, name: str, known: Range) -> Floats:
     """The column of a numeric term, whole where it is to be."""
+    if check.columns[name] is None:
+        return blanks(np.float64, known.blank, check.n)
     values = check.number(name, known.low, known.high, known.allowed, NAN)
-    blank = np.isnan(values)
+    blank = alike(np.isnan, values)
     if known.whole:
-        for i in np.flatnonzero((values != np.floor(values)) & ~blank)[:MAX_PROBLEMS]:
+        broken = alike(lambda values, blank: (values != np.floor(values)) & ~blank, values, blank)
+        for i in np.flatnonzero(broken)[:MAX_PROBLEMS] if broken.any() else ():
             check.report(name, int(i), f"is {values[i]:.15g}; expected {known.allowed}")
-    if values.strides == (0,):
-        return repeated(np.float64(known.blank) if blank.any() else values[:1], check.n)
-    return np.where(blank, known.blank, values) if blank.any() else values
+    return alike(lambda values, blank: np.where(blank, known.blank, values), values, blank) if blank.any() else values
 
 
 def named(

@@ -22,8 +22,8 @@ from engine.checks import (
     Checks,
     Range,
     Where,
+    alike,
     anywhere,
-    equals,
     first,
     is_stated,
     months,
@@ -170,7 +170,7 @@ def contracts_of(
 ) -> Contracts | None:
     """The contracts of a tape, none where no loan has terms beyond the plain ones; faults go to `check`."""
     check.problems += [] if shared is None else shared.problems()
-    scheduled = equals(loans.amortization, AMORTIZATIONS.index("schedule"))
+    scheduled = alike(lambda kind: kind == AMORTIZATIONS.index("schedule"), loans.amortization)
     stated = [column for name in CONTRACT_COLUMNS if (column := check.columns[name]) is not None]
     if all(map(is_empty, stated)) and not anywhere(scheduled) and assets is None:
         check.check_lengths(CONTRACT_COLUMNS)
@@ -195,7 +195,8 @@ def contracts_of(
         numbers=numbers, index=index, schedule=schedule, steps=steps, direction=direction, interest=interest,
         penalty=penalty,
         limit=highest_balance(check, numbers["neg_am_limit"], loans.original_balance),
-        stepped=(index >= 0) | (steps >= 0) | (numbers["graduation_years"] > 0) | (numbers["holiday_start"] > 0)
+        stepped=alike(lambda index, steps, years, start: (index >= 0) | (steps >= 0) | (years > 0) | (start > 0),
+                      index, steps, numbers["graduation_years"], numbers["holiday_start"])
         | scheduled | (False if assets is None else assets.kind != LOAN)
         | (False if payments is None else payments.stated),
         indices=indices, index_paths=first_paths(check, "index", index, len(indices)),
@@ -269,7 +270,7 @@ def contradictions(check: Checks, loans: "LoanArrays", terms: Contracts) -> None
     """Reports terms that contradict one another or that the walk does not represent."""
 
     def refuse(where: Mask, column: str, message: str) -> None:
-        for i in np.flatnonzero(where)[:MAX_PROBLEMS]:
+        for i in np.flatnonzero(where)[:MAX_PROBLEMS] if where.any() else ():
             check.report(column, int(i), message)
 
     def stated(column: str) -> Mask:
@@ -279,9 +280,10 @@ def contradictions(check: Checks, loans: "LoanArrays", terms: Contracts) -> None
     fixed, level = no_index & no_steps, loans.amortization == AMORTIZATIONS.index("level_pay")
     paid, free, term = ~np.isnan(loans.payment), loans.interest_only > 0, loans.term
     original = loans.original_balance
-    for name in (*FLOATING, "rounding_direction"):
+    given = {name for name in CONTRACT_COLUMNS if check.columns[name] is not None}
+    for name in filter(given.__contains__, (*FLOATING, "rounding_direction")):
         refuse(stated(name) & no_index, name, "is stated on a loan without an index; only a floating one takes it")
-    for name in RECASTING:
+    for name in filter(given.__contains__, RECASTING):
         refuse(
             stated(name) & fixed, name, "is stated on a fixed loan; only one with an index or rate_schedule takes it"
         )
@@ -335,6 +337,8 @@ def contradictions(check: Checks, loans: "LoanArrays", terms: Contracts) -> None
 
 def refuse_graduations(refuse: Any, stated: Any, fixed: Mask, level: Mask, free: Mask) -> None:
     rate, years = stated("graduation_rate"), stated("graduation_years")
+    if not rate.any() and not years.any():
+        return
     refuse(rate & ~years, "graduation_years", "is missing beside graduation_rate")
     refuse(years & ~rate, "graduation_rate", "is missing beside graduation_years")
     refuse(
@@ -349,6 +353,8 @@ def refuse_graduations(refuse: Any, stated: Any, fixed: Mask, level: Mask, free:
 
 def refuse_holidays(refuse: Any, stated: Any, numbers: dict[str, Floats], limited: Mask, term: Any) -> None:
     start, count = stated("holiday_start"), stated("holiday_months")
+    if not start.any() and not count.any() and not stated("holiday_interest").any():
+        return
     refuse(start & ~count, "holiday_months", "is missing beside holiday_start")
     refuse(count & ~start, "holiday_start", "is missing beside holiday_months")
     refuse(
@@ -365,6 +371,8 @@ def refuse_schedules(
     refuse: Any, stated: Any, check: Checks, loans: "LoanArrays", terms: Contracts, paid: Mask, free: Mask
 ) -> None:
     scheduled = loans.amortization == AMORTIZATIONS.index("schedule")
+    if not scheduled.any() and not terms.schedules:
+        return
     refuse(scheduled & (terms.schedule < 0), "schedule", "is missing; amortization is schedule")
     refuse(~scheduled & (terms.schedule >= 0), "schedule", "is stated on a loan whose amortization is not schedule")
     for name, where in (("interest_only_term", free), ("amortization_term", loans.amortization_term > 0)):

@@ -10,6 +10,11 @@ from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
 from engine.walks import assets_placed, placed, rows_of
 
+# Loans that reset in different months have vectors of their own while that takes at most so many lanes a loan, or so
+# many lanes in all: a vector resets as often as any of its lanes does.
+SPREAD = 4
+SPREAD_LANES = 65_536
+
 
 class Chunk(msgspec.Struct, frozen=True):
     """A slice of the tape laid out for the core: contract vectors, runs, and which loan is in which lane."""
@@ -57,7 +62,8 @@ def lay_out(plan: Plan, loans: LoanArrays, part: slice) -> Chunk:
         calendar = plan.walks.calendar[part].astype(np.int32)
         near = [*terms_near, plan.walks.phase[part], terms.schedule[part], calendar]
         near = [key for key in near if (key != key[0]).any()]
-        laid.append(in_lanes(plan, loans, part, np.flatnonzero(stepped), near, floating, plain.count))
+        phase = None if plan.level == "loan" else plan.walks.phase[part]
+        laid.append(in_lanes(plan, loans, part, np.flatnonzero(stepped), near, floating, plain.count, phase))
         rows = placed(rows_of(loans, terms, plan.walks, part), laid[1].order, laid[1].place, laid[1].count)
         walked = _core.Walked(
             rows, plan.rates.values, np.array(plan.rates.set_of_scenario), plan.rates.past, plan.walks.shares,
@@ -97,10 +103,12 @@ def in_lanes(
     near: list[NDArray[np.int32]],
     floating: NDArray[np.int32] | None = None,
     offset: int = 0,
+    apart: NDArray[np.int32] | None = None,
 ) -> Lanes:
     """The loans `some` of a slice (none: all) in lanes, by run and within it by the keys `near`, the last first.
 
-    floating: for stepped loans, 1 where an index is read, else 0. offset: lanes before these.
+    floating: for stepped loans, 1 where an index is read, else 0. offset: lanes before these. apart: one of the keys
+    `near`; loans that differ in it share no vector unless that takes too many lanes.
     """
     behaviour, term = plan.behaviour, loans.term[part]
     stop_term, age, members, walk, row = run_keys(plan, loans, part, None if floating is None else floating + 1)
@@ -109,9 +117,13 @@ def in_lanes(
         runs = np.array([[0, 1, *only, offset]], dtype=np.int64)
         return Lanes(np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64), _core.LANES_A_VECTOR, runs)
     order, begins = runs_of(near, [stop_term, age, members, row, walk], some, len(term) if some is None else len(some))
-    place, runs, lanes = _core.lanes_of_runs(
-        order, begins, term, stop_term, age, members, row, walk, behaviour.longest_lag, offset
-    )
+    alike = repeated(np.int32(0), len(term))
+    for parted in [alike] if apart is None else [apart, alike]:
+        place, runs, lanes = _core.lanes_of_runs(
+            order, begins, parted, term, stop_term, age, members, row, walk, behaviour.longest_lag, offset
+        )
+        if lanes <= max(SPREAD * len(order), SPREAD_LANES):
+            break
     return Lanes(order, place, lanes, runs)
 
 

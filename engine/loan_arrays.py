@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.asset_terms import assets_of, lowered
-from engine.checks import MAX_BALANCE, NAN, RATE, Checks, Where, anywhere, equals, is_stated, one_for_all, repeated
+from engine.checks import MAX_BALANCE, NAN, RATE, Checks, Where, alike, anywhere, is_stated, one_for_all, repeated
 from engine.contracts import Contracts, Shared, contracts_of
 from engine.errors import MAX_PROBLEMS, TapeError
 from engine.loans import AMORTIZATIONS, MAX_LTV, MAX_TERM, STATUSES
@@ -124,7 +124,7 @@ def validate(columns: dict[str, Any], n: int, where: Where, shared: Shared | Non
         age = implied_age(columns, original, age, term)
         amortizing = given_or_zero(columns["amortization_term"], spread)
         free, spread = terms_left(interest_only, amortizing, age)
-        bullet, told = equals(amortization, AMORTIZATIONS.index("bullet")), amortizing
+        bullet, told = alike(lambda kind: kind == AMORTIZATIONS.index("bullet"), amortization), amortizing
         if anywhere(amortizing):
             later = is_stated(columns["origination_date"], n)  # their terms may begin after the cut-off
             told = np.where(bullet | later, 0, amortizing)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from engine import _core
 from engine.annuity import annuity
 from engine.asset_terms import asset_rows, drawn_of, operations
-from engine.checks import INF
+from engine.checks import INF, alike, repeated
 from engine.contracts import Contracts
 from engine.loans import AMORTIZATIONS, ROUNDING_DIRECTIONS
 from engine.payment_calendars import PaymentCalendars
@@ -65,33 +65,46 @@ def walks_of(loans: "LoanArrays", terms: Contracts) -> Walks:
     """The programs, schedules and payments of a tape with contracts."""
     month, op, value, program = programs(loans, terms)
     shares, drawn, schedule = shares_of(loans, terms)
-    numbers = terms.numbers
+    numbers, calendars = terms.numbers, terms.calendars
     growing = growths_ahead(loans, terms)
-    graduated = growing | (numbers["graduation_rate"] != 0)
-    kept = (terms.index >= 0) | (terms.steps >= 0)
-    kept &= numbers["recast_frequency"] >= 0
-    every, start = numbers["reset_frequency"], numbers["first_reset"]
-    phase = np.where(terms.index >= 0, 1200 * np.minimum(every, 12) + np.maximum(start, 0) % every, 0)
-    calendars = terms.calendars
-    kept |= False if terms.curtailed is None else terms.curtailed
-    uneven = np.False_ if calendars is None else (calendars.calendar >= 0) & ~calendars.steady
+    steady = alike(
+        lambda index, steps, recast, cap, growing, growth: ~(
+            (((index >= 0) | (steps >= 0)) & (recast >= 0)) | np.isfinite(cap) | growing | (growth != 0)
+        ),
+        terms.index, terms.steps, numbers["recast_frequency"], numbers["payment_cap"], growing,
+        numbers["graduation_rate"],
+    )  # fmt: skip
+    if terms.curtailed is not None:
+        steady = steady & ~terms.curtailed
+    if calendars is not None:
+        steady = steady & ((calendars.calendar < 0) | calendars.steady)
     return Walks(
         month=month, op=op, value=value, program=program, shares=shares, drawn=drawn, schedule=schedule,
         assets=terms.assets is not None,
         payment=graduated_payment(loans, terms, growing),
-        steady=np.where(kept | np.isfinite(numbers["payment_cap"]) | graduated | uneven, 0.0, 1.0),
-        phase=phase.astype(np.int32), **calendar_columns(loans, calendars),
+        steady=as_floats(steady),
+        phase=alike(phases, terms.index, numbers["reset_frequency"], numbers["first_reset"]),
+        **calendar_columns(loans, calendars),
     )  # fmt: skip
+
+
+def phases(index: NDArray[np.int32], every: Floats, start: Floats) -> NDArray[np.int32]:
+    """A number that loans which reset in the same months have in common, 0 of loans without an index."""
+    apart, months = every.astype(np.int32), np.maximum(start.astype(np.int32), 0)
+    phase: NDArray[np.int32] = 1200 * np.minimum(apart, 12) + months % apart
+    return phase if index.min(initial=0) >= 0 else np.where(index >= 0, phase, np.int32(0))
 
 
 def calendar_columns(loans: "LoanArrays", calendars: PaymentCalendars | None) -> dict[str, Any]:
     """What Walks says of calendars."""
     spread, free = loans.amortization_term, loans.interest_only
-    amortized = np.where(spread > 0, free + spread, loans.term).astype(np.float64)
+    amortized = loans.term.astype(np.float64)
+    if (longer := alike(lambda spread: spread > 0, spread)).any():
+        amortized = np.where(longer, free + spread, amortized)
     if calendars is None:
-        none = np.broadcast_to(np.float64(-1), (len(loans),))
         return {
-            "calendar": none, "period": np.broadcast_to(np.float64(1 / 12), (len(loans),)), "amortized": amortized,
+            "calendar": repeated(np.float64(-1), len(loans)), "period": repeated(np.float64(1 / 12), len(loans)),
+            "amortized": amortized,
             "payments_begin": np.zeros((1, 1), dtype=np.int32), "years_due": np.zeros(1),
         }  # fmt: skip
     return {
@@ -104,8 +117,7 @@ def calendar_columns(loans: "LoanArrays", calendars: PaymentCalendars | None) ->
 def growths_ahead(loans: "LoanArrays", terms: Contracts) -> NDArray[np.bool_]:
     """Where a payment is yet to grow."""
     years = terms.numbers["graduation_years"]
-    ahead: NDArray[np.bool_] = (years > 0) & (12 * years > loans.first_age)
-    return ahead
+    return alike(lambda years, age: (years > 0) & (12 * years > age), years, loans.first_age)
 
 
 def graduated_payment(loans: "LoanArrays", terms: Contracts, growing: NDArray[np.bool_]) -> Floats:
@@ -113,7 +125,7 @@ def graduated_payment(loans: "LoanArrays", terms: Contracts, growing: NDArray[np
 
     Solves balance = payment x sum over the years of (1 + growth)^year x annuity of that year's months.
     """
-    solve = growing & np.isnan(loans.payment)
+    solve = alike(lambda growing, payment: growing & np.isnan(payment), growing, loans.payment)
     if not solve.any():
         return loans.payment
     age, term = loans.first_age[solve].astype(np.float64), loans.term[solve].astype(np.float64)
@@ -172,16 +184,20 @@ def programs(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, NDArray[np.
     entries: list[tuple[Integers, Floats, str, Floats]] = []
 
     def add(where: NDArray[np.bool_], month: Floats, op: str, value: Floats | float = 0.0) -> None:
+        if not where.any():
+            return
         at = np.flatnonzero(where & (month >= 0) & (month < loans.term))
         entries.append((at, month[at], op, np.broadcast_to(value, where.shape)[at]))
 
-    numbers, free = terms.numbers, loans.interest_only.astype(np.float64)
-    add(terms.stepped & (free > 0), free, "amortize")
-    held = np.where(terms.interest < 0, 0, terms.interest) + 1.0
-    start = numbers["holiday_start"] - 1
-    add(numbers["holiday_start"] > 0, start, "hold", held)
-    add(numbers["holiday_start"] > 0, start + numbers["holiday_months"], "resume")
-    begun = np.zeros(len(loans)) if loans.begun is None else loans.begun.astype(np.float64)
+    numbers, free = terms.numbers, as_floats(loans.interest_only)
+    if (waits := alike(lambda free: free > 0, free)).any():
+        add(terms.stepped & waits, free, "amortize")
+    if (holiday := alike(lambda start: start > 0, numbers["holiday_start"])).any():
+        held = np.where(terms.interest < 0, 0, terms.interest) + 1.0
+        start = numbers["holiday_start"] - 1
+        add(holiday, start, "hold", held)
+        add(holiday, start + numbers["holiday_months"], "resume")
+    begun = repeated(np.float64(0), len(loans)) if loans.begun is None else loans.begun.astype(np.float64)
     if terms.past is not None:
         for ago in range(terms.past.rates.shape[1]):
             rates = terms.past.rates[:, ago]
@@ -207,6 +223,10 @@ def joined(
     entries: list[tuple[Integers, Floats, str, Floats]], n: int
 ) -> tuple[Floats, NDArray[np.int32], Floats, Floats]:
     """The entries in order of loan, month and operation, with an end after those of each loan."""
+    none = np.array([INF])
+    if not entries:
+        ends = np.array([_core.OPERATIONS.index("end")], dtype=np.int32)
+        return none, ends, np.zeros(1), repeated(np.float64(0), n)
     loan = np.concatenate([at for at, _, _, _ in entries])
     month = np.concatenate([months for _, months, _, _ in entries])
     value = np.concatenate([values for _, _, _, values in entries])
@@ -219,7 +239,6 @@ def joined(
     program = np.zeros(n)
     begins = np.searchsorted(loan[order], some) + 1
     program[some] = begins
-    none = np.array([INF])
     return (
         np.concatenate([none, month[order]]),
         np.concatenate([[_core.OPERATIONS.index("end")], op[order]]).astype(np.int32),
@@ -234,38 +253,38 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
     kind, term = loans.amortization[part], loans.term[part]
     free = loans.interest_only[part]
     age, wait = recast_ages(loans, terms, part)
-    floating, direction = terms.index[part] >= 0, terms.direction[part]
+    index, direction = terms.index[part], terms.direction[part]
     recast, full = numbers["recast_frequency"], numbers["full_recast_frequency"]
     first_cap, first_floor = numbers["first_cap"], numbers["first_floor"]
     return {
         "balance": loans.balance[part],
         "rate": loans.rate[part] if terms.past is None else terms.past.first[part],
-        "fee": loans.fee[part] / 12,
+        "fee": alike(lambda fee: fee / 12, loans.fee[part]),
         "payment": walks.payment[part],
-        "compound": as_floats(kind == LEVEL_PAY),
-        "pays": as_floats((kind == LEVEL_PAY) | (kind == LINEAR)),
+        "compound": alike(lambda kind: as_floats(kind == LEVEL_PAY), kind),
+        "pays": alike(lambda kind: as_floats((kind == LEVEL_PAY) | (kind == LINEAR)), kind),
         "last": term - 1.0,
         "amortized": walks.amortized[part],
-        "interest_only": as_floats(free > 0),
+        "interest_only": alike(lambda free: as_floats(free > 0), free),
         "steady": walks.steady[part],
-        "index": as_floats(np.maximum(terms.index[part], 0)),
-        "next_reset": np.where(floating, numbers["first_reset"], INF),
+        "index": alike(lambda index: as_floats(np.maximum(index, 0)), index),
+        "next_reset": alike(lambda index, start: np.where(index >= 0, start, INF), index, numbers["first_reset"]),
         "reset_every": numbers["reset_frequency"],
         "look_back": numbers["look_back"],
         "margin": numbers["margin"],
-        "first_cap": np.where(np.isinf(first_cap), numbers["periodic_cap"], first_cap),
-        "first_floor": np.where(np.isinf(first_floor), numbers["periodic_floor"], first_floor),
+        "first_cap": alike(stated_or, first_cap, numbers["periodic_cap"]),
+        "first_floor": alike(stated_or, first_floor, numbers["periodic_floor"]),
         "cap": numbers["periodic_cap"],
         "floor": numbers["periodic_floor"],
         "life_cap": numbers["life_cap"],
         "life_floor": numbers["life_floor"],
         "rounding": numbers["rate_rounding"],
-        "up": as_floats(direction == ROUNDING_DIRECTIONS.index("up")),
-        "down": as_floats(direction == ROUNDING_DIRECTIONS.index("down")),
-        "recast_on_reset": as_floats(recast < 0),
-        "next_recast": next_multiple(recast, age) + wait,
+        "up": alike(lambda way: as_floats(way == ROUNDING_DIRECTIONS.index("up")), direction),
+        "down": alike(lambda way: as_floats(way == ROUNDING_DIRECTIONS.index("down")), direction),
+        "recast_on_reset": alike(lambda recast: as_floats(recast < 0), recast),
+        "next_recast": alike(lambda months, wait: months + wait, next_multiple(recast, age), wait),
         "recast_every": recast,
-        "next_full": next_multiple(full, age) + wait,
+        "next_full": alike(lambda months, wait: months + wait, next_multiple(full, age), wait),
         "full_every": full,
         "payment_cap": numbers["payment_cap"],
         "limit": terms.limit[part],
@@ -276,16 +295,22 @@ def rows_of(loans: "LoanArrays", terms: Contracts, walks: Walks, part: slice) ->
     }
 
 
-def recast_ages(loans: "LoanArrays", terms: Contracts, part: slice) -> tuple[NDArray[np.int32], Integers | int]:
+def recast_ages(loans: "LoanArrays", terms: Contracts, part: slice) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """The age from which recasts by age are counted, and the months of the contract before it."""
     if terms.past is None or loans.begun is None:
-        return loans.age[part], 0
-    wait = np.where(terms.past.held[part], loans.begun[part], 0)
+        age = loans.age[part]
+        return age, repeated(np.int32(0), len(age))
+    wait = np.where(terms.past.held[part], loans.begun[part], 0).astype(np.int32)
     return (loans.first_age[part] + wait).astype(np.int32), wait
 
 
-def as_floats(values: NDArray[np.generic]) -> Floats:
-    return values.astype(np.float64)
+def as_floats(values: NDArray[Any]) -> Floats:
+    return alike(lambda values: values.astype(np.float64), values)
+
+
+def stated_or(value: Floats, otherwise: Floats) -> Floats:
+    """The value, or the other one where it is infinite."""
+    return np.where(np.isinf(value), otherwise, value)
 
 
 def next_multiple(every: Floats, age: NDArray[np.int32]) -> Floats:
@@ -312,11 +337,12 @@ def placed(rows: dict[str, Floats], order: Integers, place: Integers, lanes: int
 
     The other lanes owe nothing, whatever else such a row says of them.
     """
+    same = np.empty((len(_core.STEPPED_NAMES), _core.LANES_A_VECTOR))
     out = []
-    for name in _core.STEPPED_NAMES:
+    for name, one in zip(_core.STEPPED_NAMES, same, strict=True):
         column = rows[name]
+        one[:] = column[0]
         varies = name == "balance" or (column.strides != (0,) and (column != column[0]).any())
-        one = np.full(_core.LANES_A_VECTOR, column[0])
         out.append(in_lanes(name, column, order, place, lanes) if varies else one)
     return out
 

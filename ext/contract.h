@@ -53,46 +53,60 @@ static inline __attribute__((always_inline)) vec choose(mask where, vec yes, vec
  * compilers take a comparison of eight lanes apart, lane by lane, where its result is not eight bits. */
 static inline __attribute__((always_inline)) mask below(vec a, vec b) { return (mask)(a - b) >> 63; }
 
-static inline __attribute__((always_inline)) int any(mask m) {
+/* The bits that any lane has. */
+static inline __attribute__((always_inline)) long long ones_of(mask m) {
     m |= __builtin_shuffle(m, (mask){4, 5, 6, 7, 0, 1, 2, 3});
     m |= __builtin_shuffle(m, (mask){2, 3, 0, 1, 6, 7, 4, 5});
-    return (m[0] | m[1]) != 0;
+    return m[0] | m[1];
 }
 
-/* OUT the payments that repay a[at[k]] in n[k] months at r[k] a month, for count <= TOGETHER vectors side by side, so that
- * none waits for itself. 1 - (1 + r)^-n by its bits: f(2k) = f(k)(2 - f(k)) and f(k + 1) = f(k) + f(1)(1 - f(k)) lose no
- * digits however small r is. */
+static inline __attribute__((always_inline)) int any(mask m) { return ones_of(m) != 0; }
+
+/* OUT the payments that repay a[at[k]] in n[k] months at r[k] a month, of count <= TOGETHER vectors side by side, so that none
+ * waits for itself; count is a constant where it is called. (1 + r)^n - 1 by the bits of n: g(2k) = g(k)(2 + g(k)) and
+ * g(k + 1) = g(k) + r(1 + g(k)) lose no digits however small r is, and what g loses where it is large the payment, a r (1 +
+ * 1/g), does not see. */
 static inline __attribute__((always_inline)) void level_payments(const vec *a, const long *at, const vec *r, const vec *n,
-                                                                 long count, vec *out) {
-    vec one[TOGETHER], f[TOGETHER];
-    mask months[TOGETHER], most = {0};
-    for (long k = 0; k < TOGETHER; k++) {
-        const long from = k < count ? k : 0;
-        one[k] = r[from] / (1.0 + r[from]);
-        f[k] = (vec){0};
-        months[k] = __builtin_convertvector(n[from], mask);
+                                                                 const long count, vec *out) {
+    vec g[TOGETHER];
+    mask months[TOGETHER], most = {0}, differ = {0}, tiny = {0};
+    for (long k = 0; k < count; k++) {
+        g[k] = (vec){0};
+        months[k] = (mask)(n[k] + 0x1p52); /* whole numbers below 2^52 are then the low bits */
         most |= months[k];
-        if (count == 1) break;
+        differ |= months[k] ^ months[0][0];
+        tiny |= below(r[k], (vec){0} + 1e-30);
     }
-    long long highest = 1;
-    for (int j = 0; j < LANES; j++) highest |= most[j] < 4096 ? most[j] : 4095;
-    mask differ = {0};
-    for (long k = 0; k < (count == 1 ? 1 : TOGETHER); k++) differ |= months[k] ^ months[0][0];
     const int same = !any(differ); /* as where loans that end together reset together */
-    for (int bit = 63 - __builtin_clzll((unsigned long long)highest); bit >= 0; bit--) {
-        const int odd = (months[0][0] >> bit) & 1;
-        for (long k = 0; k < TOGETHER; k++) {
-            f[k] = f[k] * (2.0 - f[k]);
-            if (!same) f[k] = choose(-((months[k] >> bit) & 1), f[k] + one[k] * (1.0 - f[k]), f[k]);
-            else if (odd) f[k] = f[k] + one[k] * (1.0 - f[k]);
-            if (count == 1) break;
+    const long long bits = months[0][0], all = same ? bits : ones_of(most);
+    for (int bit = 63 - __builtin_clzll((unsigned long long)((all & ((1LL << 52) - 1)) | 1)); bit >= 0; bit--) {
+        const int odd = (bits >> bit) & 1;
+        for (long k = 0; k < count; k++) {
+            g[k] = g[k] * (2.0 + g[k]);
+            if (!same) {
+                vec one = (vec)((mask)r[k] & -((months[k] >> bit) & 1));
+                g[k] = g[k] + (one + one * g[k]);
+            } else if (odd) g[k] = g[k] + (r[k] + r[k] * g[k]);
         }
     }
-    for (long k = 0; k < count; k++) {
-        const vec b = a[at[k]], ones = (vec){0} + 1.0;
-        mask matters = r[k] > 1e-30;
-        out[k] = choose(matters, b * (choose(matters, r[k], ones) / choose(matters, f[k], ones)), b / n[k]);
+    if (!any(tiny)) {
+        for (long k = 0; k < count; k++) out[k] = a[at[k]] * (r[k] + r[k] / g[k]);
+        return;
     }
+    for (long k = 0; k < count; k++) {
+        mask matters = r[k] > 1e-30;
+        vec each = r[k] + r[k] / choose(matters, g[k], (vec){0} + 1.0);
+        out[k] = choose(matters, a[at[k]] * each, a[at[k]] / n[k]);
+    }
+}
+
+/* The same of any number of vectors. */
+static inline __attribute__((always_inline)) void all_level_payments(const vec *a, const long *at, const vec *r, const vec *n,
+                                                                     long count, vec *out) {
+    long k = 0;
+    for (; k + TOGETHER <= count; k += TOGETHER) level_payments(a, at + k, r + k, n + k, TOGETHER, out + k);
+    for (; k + 2 <= count; k += 2) level_payments(a, at + k, r + k, n + k, 2, out + k);
+    if (k < count) level_payments(a, at + k, r + k, n + k, 1, out + k);
 }
 
 static inline __attribute__((always_inline)) vec level_payment(vec a, vec r, vec n) {

@@ -162,24 +162,27 @@ def in_runs(list near, list keys, const long[::1] some, long n):
     return order, begins[:count]
 
 
-def lanes_of_runs(const long[::1] order, const long[::1] begins, const int[:] term, const int[:] stop, const int[:] age,
-                  const int[:] members, const int[:] row, const int[:] walk, long longest_lag, long offset):
+def lanes_of_runs(const long[::1] order, const long[::1] begins, const int[:] apart, const int[:] term, const int[:] stop,
+                  const int[:] age, const int[:] members, const int[:] row, const int[:] walk, long longest_lag, long offset):
     """Every run in whole vectors: the lane of each loan of the order, the rows of the runs, and the lanes in all.
 
-    offset: lanes before these. The columns of a run are those of project_sums.
+    apart: a vector ends where it changes. offset: lanes before these. The columns of a run are those of project_sums.
     """
-    cdef long r, j, i, end, lane = 0, most, vectors
+    cdef long r, j, i, end, lane = 0, at, most, vectors
     places, rows = np.empty(order.shape[0], dtype=np.int64), np.empty((begins.shape[0], RUN_COLUMNS), dtype=np.int64)
     cdef long[::1] place = places
     cdef long[:, ::1] run = rows
     with nogil:
         for r in range(begins.shape[0]):
             end = begins[r + 1] if r + 1 < begins.shape[0] else order.shape[0]
-            most = 0
+            most, at = 0, lane
             for j in range(begins[r], end):
-                place[j] = lane + j - begins[r]
+                if j > begins[r] and apart[order[j]] != apart[order[j - 1]]:
+                    at = (at + LANES - 1) // LANES * LANES
+                place[j] = at
+                at += 1
                 most = max(most, <long>term[order[j]])
-            vectors = (end - begins[r] + LANES - 1) // LANES
+            vectors = (at - lane + LANES - 1) // LANES
             i = order[begins[r]]
             run[r, RUN_FIRST], run[r, RUN_VECTORS], run[r, RUN_MONTHS] = lane, vectors, most + longest_lag
             run[r, RUN_SET], run[r, RUN_AGE], run[r, RUN_TERM] = members[i], age[i], stop[i]

@@ -20,7 +20,9 @@
  * How to add to it. What a loan does at known months (a draw, a penalty, a status that ends): an operation, that is a
  * number in the enum below, a case in `operate`, and its entries in engine/contracts.py. What follows from
  * the state or from a path at regular times: a row in the enum of rows, a part of `events`, and its
- * column in engine/contracts.py. What takes part in every month: a flag of stepped_block, as schedules are.
+ * column in engine/contracts.py; and whatever `only_resets` (resets.h) must then refuse, since blocks of which it holds have
+ * a walk of their own that knows of nothing else. What takes part in every month: a flag of stepped_block, as schedules
+ * are, and a condition beside `only_resets` in stepped_sums.
  */
 #ifndef CASHFLOW_STEPPED_H
 #define CASHFLOW_STEPPED_H
@@ -31,6 +33,7 @@
 #define REFRESH 24    /* months after which a payment is computed anew */
 #define ALL_DUE 1e300 /* a payment that no balance survives */
 #define FUZZ 1e-9     /* of a rounding increment: an index and a margin on the grid stay on it */
+#define INLINE static inline __attribute__((always_inline))
 
 /* Rows of a loan, doubles; engine/contracts.py names them in this order. Months count from the cut-off. */
 enum {
@@ -105,7 +108,6 @@ typedef struct {
     int dates[STEPPED];
 } walk;
 
-#define INLINE static inline __attribute__((always_inline))
 #define ROW(NAME) (*(const vec *)(run->row[NAME] + run->step[NAME] * (first + i)))
 #define ASSET(NAME) (((const vec *)(run->asset + (NAME) * run->stride))[first + i])
 
@@ -126,30 +128,34 @@ INLINE mask may_owe(const stepped_run *run, long first, long i) {
 
 #include "dated.h"
 
-/* The annual rate of the lanes that reset at s: index, margin, rounding, then caps and floors. */
-INLINE vec reset_rate(const stepped_run *run, const walk *w, long first, long i, mask reset, int plain, double s) {
+/* The index that each lane of `reset` reads at s; whatever in the others. plain: all read one at one time. */
+INLINE vec index_read(const stepped_run *run, long first, long i, mask reset, int plain, double s) {
     const vec index = ROW(ROW_INDEX), back = ROW(ROW_LOOK_BACK);
     vec q = {0};
     if (plain || !any((index != index[0]) | (back != back[0])))
-        q += run->index[(long)index[0] * run->index_width + run->past + (long)(s - back[0])];
-    else
-        for (int j = 0; j < LANES; j++)
-            if (reset[j]) q[j] = run->index[(long)index[j] * run->index_width + run->past + (long)(s - back[j])];
-    q += ROW(ROW_MARGIN);
-    vec grid = ROW(ROW_ROUNDING), cap = ROW(ROW_CAP), floor = ROW(ROW_FLOOR);
-    mask rounded = grid > 0.0, is_first = w->unset[i] > 0.0;
-    if (w->rounds && any(rounded)) {
+        return q + run->index[(long)index[0] * run->index_width + run->past + (long)(s - back[0])];
+    for (int j = 0; j < LANES; j++)
+        if (reset[j]) q[j] = run->index[(long)index[j] * run->index_width + run->past + (long)(s - back[j])];
+    return q;
+}
+
+/* The annual rates of vector i after a reset, from what they were: index, margin, rounding, then caps and floors, those of
+ * the first reset where it is that. rounds: whether any rate of the block is rounded. */
+INLINE vec reset_rate(const stepped_run *run, long first, long i, vec index, vec rate, mask is_first, int rounds) {
+    vec q = index + ROW(ROW_MARGIN), grid = ROW(ROW_ROUNDING), cap = ROW(ROW_CAP), floor = ROW(ROW_FLOOR);
+    mask rounded = grid > 0.0;
+    if (rounds && any(rounded)) {
         vec up = ROW(ROW_UP), down = ROW(ROW_DOWN), steps = q / choose(rounded, grid, (vec){0} + 1.0);
         vec nearest = steps + choose(down > 0.0, (vec){0}, (vec){0} + 0.5) + FUZZ;
         q = choose(rounded, choose(up > 0.0, -floor_of(FUZZ - steps), floor_of(nearest)) * grid, q);
     }
-    if (plain || any(is_first)) {
-        cap = choose(is_first, ROW(ROW_FIRST_CAP), cap);
-        floor = choose(is_first, ROW(ROW_FIRST_FLOOR), floor);
-    }
-    q = at_least(at_most(q, w->rate[i] + cap), w->rate[i] - floor);
+    cap = choose(is_first, ROW(ROW_FIRST_CAP), cap);
+    floor = choose(is_first, ROW(ROW_FIRST_FLOOR), floor);
+    q = at_least(at_most(q, rate + cap), rate - floor);
     return at_most(at_least(q, ROW(ROW_LIFE_FLOOR)), ROW(ROW_LIFE_CAP));
 }
+
+#include "resets.h"
 
 /* Payments that are to be recast: of which vectors, which lanes, and what the level payment follows from. */
 typedef struct {
@@ -172,18 +178,13 @@ INLINE void ask(const stepped_run *run, const walk *w, recasts *todo, long first
 
 /* Recasts the contract's payments to what repays the balances by the end of the amortization. */
 INLINE void recast(const stepped_run *run, walk *w, const recasts *todo, long first, int plain, double s) {
-    vec level[TOGETHER];
+    vec level[STEPPED];
+    all_level_payments(w->a, todo->vector, todo->r, todo->left, todo->count, level);
     for (long at = 0; at < todo->count; at++) {
         const long i = todo->vector[at];
         const mask which = todo->which[at], capped = todo->capped[at];
-        if (at % TOGETHER == 0) {
-            const long rest = todo->count - at;
-            const vec *r = todo->r + at, *left = todo->left + at;
-            if (rest == 1) level_payments(w->a, todo->vector + at, r, left, 1, level);
-            else level_payments(w->a, todo->vector + at, r, left, rest < TOGETHER ? rest : TOGETHER, level);
-        }
         const vec cap = ROW(ROW_PAYMENT_CAP), old = w->contract[i];
-        vec fresh = ROW(ROW_PAYS) * level[at % TOGETHER];
+        vec fresh = ROW(ROW_PAYS) * level[at];
         mask bound = capped & (cap < INFINITY);
         if (!plain && any(bound)) {
             vec finite = choose(cap < INFINITY, cap, (vec){0});
@@ -275,7 +276,9 @@ INLINE void event(const stepped_run *run, walk *w, recasts *todo, long first, lo
             follows[j] = -(long long)as_reset;
         }
     if (any(reset)) {
-        w->rate[i] = choose(reset, reset_rate(run, w, first, i, reset, plain, s), w->rate[i]);
+        const vec index = index_read(run, first, i, reset, plain, s);
+        vec rate = reset_rate(run, first, i, index, w->rate[i], w->unset[i] > 0.0, w->rounds);
+        w->rate[i] = choose(reset, rate, w->rate[i]);
         w->unset[i] = choose(reset, (vec){0}, w->unset[i]);
         w->next_reset[i] = choose(reset, w->next_reset[i] + ROW(ROW_RESET_EVERY), w->next_reset[i]);
         follows |= plain ? reset : reset & (ROW(ROW_RECAST_ON_RESET) > 0.0);
@@ -324,19 +327,6 @@ SIMD static __attribute__((noinline)) double any_events(const stepped_run *run, 
 
 SIMD static __attribute__((noinline)) double resets(const stepped_run *run, walk *w, long first, long vectors, double s) {
     return events(run, w, first, vectors, 1, s);
-}
-
-/* Whether nothing but resets of the rate, each with the payment recast, happens to the loans of a block until they end;
- * and a vector reads one index at one time. */
-INLINE int only_resets(const stepped_run *run, long first, long vectors) {
-    for (long i = 0; i < vectors; i++) {
-        const vec index = ROW(ROW_INDEX), back = ROW(ROW_LOOK_BACK);
-        mask more = (ROW(ROW_CALENDAR) >= 0.0) | (ROW(ROW_PROGRAM) != 0.0) | (ROW(ROW_INTEREST_ONLY) > 0.0);
-        more |= (ROW(ROW_NEXT_RECAST) < INFINITY) | (ROW(ROW_NEXT_FULL) < INFINITY) | (ROW(ROW_PAYMENT_CAP) < INFINITY);
-        more |= (ROW(ROW_RECAST_ON_RESET) <= 0.0) | (index != index[0]) | (back != back[0]);
-        if (any(more & may_owe(run, first, i))) return 0;
-    }
-    return 1;
 }
 
 /* Recasts the lanes whose balance would pass its limit in the month after s. */
@@ -523,8 +513,15 @@ SIMD static void stepped_sums(const stepped_run *run, long months, double severi
                               double *interest, double *fees, double *capped, double *ring, double *flows,
                               long stride) {
     const int asset = run->asset != NULL, curtail = run->curtail != NULL;
-    for (long first = 0; first < run->vectors; first += STEPPED) {
-        long left = run->vectors - first, width = left < STEPPED ? left : STEPPED;
+    for (long first = 0, width; first < run->vectors; first += width) {
+        const long left = run->vectors - first, wide = left < RESETTING ? left : RESETTING;
+        if (!capped && !curtail && only_resets(run, first, wide) && within(run, ROW_LIMIT, first, wide, INFINITY, INFINITY) &&
+            within(run, ROW_SCHEDULE, first, wide, -1, -1) && !needs_asset(run, first, wide)) {
+            resets_block(run, first, wide, months, balance, interest, fees);
+            width = wide;
+            continue;
+        }
+        width = left < STEPPED ? left : STEPPED;
         const int rare = needs_limit(run, first, width) || needs_schedule(run, first, width) ||
                          needs_asset(run, first, width);
         const int dated = needs_calendar(run, first, width);

@@ -136,6 +136,8 @@ class Walk:
         schedule = (self.tape.rate_schedules or {})[self.loan.rate_schedule]
         first = self.age if schedule.by == "age" else 0
         found = [step.annual_rate for step in schedule.steps if step.month == time + first]
+        if time == 0 and found == [self.loan.annual_rate]:
+            return False  # it holds already
         self.rate = found[0] if found else self.rate
         return bool(found)
 
