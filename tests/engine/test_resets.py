@@ -23,7 +23,7 @@ def tape(loans: int, **more: Any) -> engine.Tape:
         "remaining_term": random.integers(30, 300, loans), "margin": random.uniform(0.0, 0.03, loans),
         "first_reset": random.integers(0, 25, loans), "reset_frequency": random.choice([1, 6, 12], loans),
     }  # fmt: skip
-    return engine.Tape.from_columns(index="X", **columns, **more)
+    return engine.Tape.from_columns(index="X", **(columns | more))
 
 
 def by_loan(tape: engine.Tape) -> engine.Cashflows:
@@ -48,3 +48,37 @@ def test_a_pool_of_loans_that_only_reset_is_their_sum(name: str) -> None:
     pool = engine.project(engine.ProjectionRequest(tape=whole, assumptions=ASSUMED, periods=310))
     for field in pool.fields:
         np.testing.assert_allclose(pool[field], loans[field].sum(axis=0), rtol=1e-12, atol=1e-6, err_msg=field)
+
+
+VARIED: dict[str, Any] = {
+    "stated payments": lambda random, n: {
+        "payment": np.where(random.random(n) < 0.5, np.nan, random.uniform(3e3, 3e4, n))
+    },
+    "fees of their own": lambda random, n: {"servicing_fee": random.choice([0.0025, 0.005], n)},
+    "other amortization": lambda random, n: {
+        "amortization": random.choice(["level_pay", "linear", "bullet"], n).tolist()
+    },
+    "balloons": lambda random, n: {"amortization_term": random.choice([300, 420], n)},
+    "rare resets": lambda random, n: {"reset_frequency": random.choice([36, 60], n)},
+    "no interest": lambda random, n: {"annual_rate": 0.0, "life_cap": 0.0},
+    "balances of nought": lambda random, n: {"balance": np.where(random.random(n) < 0.3, 0.0, 1e5)},
+}
+
+
+@pytest.mark.parametrize("final_defaults", ["stop_before_maturity", "continue"])
+@pytest.mark.parametrize("name", VARIED)
+def test_whatever_they_pay_a_pool_is_the_sum_of_its_loans(name: str, final_defaults: Any) -> None:
+    # Defaults that continue make one run of all terms, so that the loans of a vector end one by one.
+    whole = tape(600, **VARIED[name](np.random.default_rng(9), 600))
+    rules = engine.Conventions(final_defaults=final_defaults)
+    pool, loans = (
+        engine.project(
+            engine.ProjectionRequest(tape=whole, assumptions=ASSUMED, conventions=rules, level=level, periods=310)
+        )
+        for level in ("pool", "loan")
+    )
+    for field in pool.fields:
+        scale = float(np.abs(pool[field]).max())
+        np.testing.assert_allclose(
+            pool[field], loans[field].sum(axis=0), rtol=0, atol=1e-12 * scale + 1e-9, err_msg=field
+        )
