@@ -69,7 +69,7 @@ sanitize: setup ## run the engine's tests under AddressSanitizer and UndefinedBe
 	LD_PRELOAD="$$($$cc -print-file-name=libasan.so) $$($$cc -print-file-name=libstdc++.so.6)" \
 	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
 	PYTHONSAFEPATH=1 PYTHONPATH=$(SANITIZE_DIR)/lib:. PYTHONMALLOC=malloc \
-	timeout 600 $(BIN)/python -m pytest --import-mode=importlib -p no:cacheprovider --capture=sys -q tests/engine
+	timeout 1500 $(BIN)/python -m pytest -n 2 --import-mode=importlib -p no:cacheprovider --capture=sys -q tests/engine
 
 check-alerts: ## check the Prometheus configuration and try every alert (promtool, Debian's package prometheus)
 	cd prometheus && $(PROMTOOL) check config prometheus.yml && $(PROMTOOL) test rules alerts_test.yml
