@@ -135,6 +135,9 @@ WORLDS: list[dict[str, Any]] = [
         "forbearance": {"months": 3, "enter": [0.02, 0.1], "reinstate": 0.2, "modify": 0.5},
         "modification": {"rates": [0.1, 0.2], "interest_relief": 0.2, "forgiveness": 0.05, "redefault": 0.01}},
         "prepayment": CPR}) for status in ("delinquent_30", "delinquent_60")),
+    world(LOAN | {"status": "delinquent_30", "age": 5}, assumptions={"severity": 0.5, "delinquency": {
+        "roll": [0.1, 0.3, 0.5], "cure": [0.2, 0.1], "modification": {
+            "rates": [0.1, 0.2], "annual_rate": 0.03, "term": 40, "arrears": "capitalized", "redefault": 0.01}}}),
     world(assumptions={"severity": 0.5, "delinquency": {"roll": [0.1, 0.3, 0.5, 0.5, 0.5], "cure": [0.2] * 4}}),
     world(LOAN | {"status": "reo", "months_in_status": 2}, assumptions=LAGGED | {"recovery_lag": 9}),
     *(world(LOAN, LOAN | {"status": "delinquent_30", "group": "B"}, assumptions=ASSUMED | {
