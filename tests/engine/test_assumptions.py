@@ -73,7 +73,7 @@ plain = st.builds(
     advancing=st.sampled_from(["none", "interest", "principal_and_interest"]),
 )
 wheres = st.one_of(
-    st.builds(lambda low, high: {"age": engine.Condition(min=low, below=high)}, st.just(12), st.integers(12, 90)),
+    st.builds(lambda low, high: {"age": engine.Condition(min=low, below=high)}, st.just(12), st.integers(13, 90)),
     st.builds(lambda rate: {"annual_rate": engine.Condition(max=rate)}, st.floats(0, 0.3)),
     st.builds(
         lambda names, most: {"group": engine.Condition(one_of=names), "balance": engine.Condition(below=most)},
