@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import AssumptionError, Problem
-from engine.loan_arrays import LoanArrays
 
 LINE = 64
 Floats = NDArray[np.float64]
@@ -23,11 +22,14 @@ def new_rows(shape: tuple[int, ...]) -> Floats:
     return room[first : first + count].reshape(shape)
 
 
-def check_out(out: object, level: str, shape: tuple[int, ...], loans: LoanArrays) -> Floats | None:
+def check_out(
+    out: object, level: str, shape: tuple[int, ...], tape: msgspec.Struct, loans: msgspec.Struct
+) -> Floats | None:
     """The array that the caller gave for the columns, or none.
 
-    shape: (fields, loans, periods), with scenarios before the loans where there are several. Raises AssumptionError
-    unless it is a float64 array of that shape in C order that may be written and has nothing of the tape in it.
+    shape: (fields, loans, periods), with scenarios before the loans where there are several. tape, loans: what was
+    given, and what is read while rows are written. Raises AssumptionError unless it is a float64 array of that shape in
+    C order that may be written and has nothing of the tape in it.
     """
     if out is None:
         return None
@@ -43,7 +45,7 @@ def check_out(out: object, level: str, shape: tuple[int, ...], loans: LoanArrays
         raise refused("is not contiguous; expected an array in C order, without gaps")
     if not out.flags.writeable:
         raise refused("is read-only; expected an array that can be written")
-    if any(np.may_share_memory(out, column) for part in (loans, loans.contracts) for column in arrays_of(part)):
+    if any(np.may_share_memory(out, column) for part in (tape, loans) for column in arrays_of(part)):
         raise refused("shares memory with a column of the tape; expected an array of its own")
     return out
 
@@ -52,9 +54,13 @@ def refused(message: str) -> AssumptionError:
     return AssumptionError([Problem("out", message)])
 
 
-def arrays_of(part: msgspec.Struct | None) -> Iterator[NDArray[Any]]:
-    """The arrays among a Struct's fields."""
-    for name in () if part is None else part.__struct_fields__:
-        value = getattr(part, name)
-        if isinstance(value, np.ndarray):
-            yield value
+def arrays_of(part: Any) -> Iterator[NDArray[Any]]:
+    """The arrays among a Struct's fields, and in the Structs and mappings among them."""
+    if isinstance(part, np.ndarray):
+        yield part
+    elif isinstance(part, msgspec.Struct):
+        for name in part.__struct_fields__:
+            yield from arrays_of(getattr(part, name))
+    elif isinstance(part, dict):
+        for value in part.values():
+            yield from arrays_of(value)

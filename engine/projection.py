@@ -79,7 +79,7 @@ def project(
     curtailments, rates = curtailments_of(loans, behaviour.rules, rates)
     several = request.scenarios is not None and len(request.scenarios) > 1
     shape = (len(selection.names), *([len(request.scenarios or ())] if several else []), rows, periods)
-    given = check_out(out, request.level, shape, loans)
+    given = check_out(out, request.level, shape, request.tape, loans)
     plan = Plan(
         selection=selection, behaviour=behaviour, level=request.level, months=months,
         periods=periods if request.level == "loan" else min(periods, months),

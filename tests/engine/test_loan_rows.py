@@ -116,3 +116,26 @@ def test_the_tape_is_not_written_over() -> None:
     with pytest.raises(engine.AssumptionError, match=r"^out shares memory with a column of the tape"):
         engine.project(request(tape, fields=["balance"], periods=24), out=room)
     assert (room == 1000.0).all()
+
+
+def test_terms_beyond_the_plainest_are_not_written_over_either() -> None:
+    # Margins are read chunk by chunk, while the rows of the chunks before them are written.
+    room = np.zeros((1, FEW, 24))
+    margin = room.reshape(-1)[-FEW:]
+    margin[:] = 0.02
+    tape = engine.Tape.from_columns(
+        balance=1000.0, annual_rate=0.05, remaining_term=24, index=["prime"] * FEW, first_reset=3, margin=margin
+    )
+    floating = engine.Assumptions(rates={"prime": engine.FlatRate(rate=0.04)})
+    with pytest.raises(engine.AssumptionError, match=r"^out shares memory with a column of the tape"):
+        engine.project(request(tape, assumptions=floating, fields=["balance"], periods=24), out=room)
+    assert (margin == 0.02).all()
+
+
+def test_columns_that_are_read_as_another_type_are_not_written_over() -> None:
+    room = np.zeros((1, FEW, 24))
+    terms = room.view(np.int64).reshape(-1)[:FEW]
+    terms[:] = 24
+    tape = engine.Tape.from_columns(balance=np.full(FEW, 1000.0), annual_rate=0.05, remaining_term=terms)
+    with pytest.raises(engine.AssumptionError, match=r"^out shares memory with a column of the tape"):
+        engine.project(request(tape, fields=["balance"], periods=24), out=room)
