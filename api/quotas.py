@@ -139,8 +139,12 @@ class Used:
             self.total -= self.slots.pop(slot)[0]
 
     def add(self, slot: int, cost: int, now: int) -> None:
+        turned_back = slot not in self.slots and next(reversed(self.slots), slot) > slot
         self.slots[slot] = (self.slots.get(slot, (0, 0))[0] + cost, now)
         self.total += cost
+        if turned_back:
+            # The clock was: what was used before must not keep what is used now from being forgotten.
+            self.slots = dict(sorted(self.slots.items()))
 
 
 class Memory:

@@ -49,6 +49,21 @@ def test_callers_do_not_take_from_each_other_nor_users_from_addresses() -> None:
     assert memory.take(Quota("address", 100, 3600), "ada", 100).allowed
 
 
+def test_a_clock_that_is_turned_back_holds_up_only_what_was_used_before() -> None:
+    clock = Clock()
+    memory, minute = Memory(clock), Quota("user", 5, 60)
+    assert memory.take(minute, "ada", 2).allowed
+    clock.now -= 3600
+    # The two stay counted until it is past their time once more; the other three are forgotten after a minute.
+    for _ in range(4):
+        counts = [memory.take(minute, "ada", 1) for _ in range(4)]
+        assert [count.allowed for count in counts] == [True, True, True, False]
+        assert [count.reset for count in counts] == [60] * 4
+        clock.now += 61
+    clock.now += 3600
+    assert memory.take(minute, "ada", 5).allowed
+
+
 def test_a_cost_that_does_not_fit_takes_nothing_and_says_when_it_will() -> None:
     clock = Clock()
     memory = Memory(clock)
