@@ -87,7 +87,8 @@ def targets(run: Run) -> str:
             rows.append(f"<tr><td>{target.name}</td><td>{target.goal}</td><td>not run</td><td></td></tr>")
             continue
         met = value >= target.least if target.least is not None else value <= (target.most or 0.0)
-        verdict = '<td class="met">reached</td>' if met else '<td class="missed">missed</td>'
+        why = f": {target.limit}" if target.limit else ""
+        verdict = '<td class="met">reached</td>' if met else f'<td class="missed">missed{why}</td>'
         if target.is_smaller(run):
             verdict = '<td class="note">of a smaller size</td>'
         rows.append(
