@@ -150,8 +150,9 @@ class Late:
                     f"puts the reset before it {-months[-1]} months before the cut-off, after the first of the {{k}} "
                 )
                 why = f"{what}that the loan missed, and the rate before that is not known; expected previous_rate, "
-                how = "first_cap where there was no reset yet, history of the index (the same in every scenario, for "
-                self.refuse(self.only(i), "first_reset", f"{why}{how}loans without periodic caps), {CURRENT}")
+                how = "first_cap where there was no reset yet, history of the index back to that before (the same in "
+                how = f"{how}every scenario, for loans without periodic caps)"
+                self.refuse(self.only(i), "first_reset", f"{why}{how}, {CURRENT}")
 
     def only(self, i: int) -> Mask:
         """Loan i alone."""

@@ -93,8 +93,8 @@ class Path(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
         return np.asarray(past, dtype=np.float64)[np.minimum(-months - 1, len(past) - 1)]
 
     def tells(self, months: Months, cutoff: datetime.date | None) -> bool:
-        """Whether the values of these months before the cut-off are stated, and not the first value held back."""
-        return self.history is not None or not (months < 0).any()
+        """Whether the values of these months before the cut-off are stated, none held back from a later month."""
+        return len(self.history or ()) >= -int(months.min(initial=0))
 
     def values(self, months: Months, cutoff: datetime.date | None) -> Rates:
         """Annual rates, float64 of the shape of `months`, shocks included."""
@@ -170,7 +170,7 @@ class DatedRates(Path, frozen=True, tag="dated"):
 
     def tells(self, months: Months, cutoff: datetime.date | None) -> bool:
         if self.history is not None or cutoff is None:
-            return self.history is not None
+            return super().tells(months, cutoff)
         at = move_months(np.array(cutoff, dtype="datetime64[D]"), months)
         return bool((at >= np.datetime64(self.dates[0], "D")).all())
 

@@ -13,7 +13,7 @@ from engine import Loan, Tape
 from tests.reference import age_of
 from tests.reference_contracts import IndexOf, Walk
 
-Told = Callable[[str], bool]
+Told = Callable[[str, int], bool]
 
 
 class Unknown(Exception):
@@ -25,7 +25,7 @@ def contract_when_late(
 ) -> tuple[list[float], list[float]]:
     """Balances from `ago` months before the cut-off, as shares of what is owed, and the rate of each month from there.
 
-    told: whether an index has a history. held: whether the terms of the cut-off held before it.
+    told: whether an index has a history that goes back to a month. held: whether the terms of the cut-off held before.
     """
     with localcontext() as context:
         context.prec = 60
@@ -74,9 +74,10 @@ def reset_value(loan: Loan, index: IndexOf, told: Told, month: int, first: int) 
     assert loan.index is not None
     if loan.periodic_cap is not None or loan.periodic_floor is not None or age_of(loan) <= -first:
         return None
-    if not told(loan.index):
+    at = month - (loan.look_back or 0)
+    if not told(loan.index, at):
         return None
-    rate = index(loan.index, month - (loan.look_back or 0)) + (loan.margin or 0.0)
+    rate = index(loan.index, at) + (loan.margin or 0.0)
     if loan.rate_rounding:
         steps = rate / loan.rate_rounding
         way = loan.rounding_direction or "nearest"

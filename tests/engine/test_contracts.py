@@ -17,6 +17,7 @@ from tests.reference_contracts import contract
 INDICES = {
     "flat": engine.FlatRate(rate=0.04),
     "wild": engine.MonthlyRates(rates=[0.02, 0.09, 0.0, 0.15, 0.05, 0.051, 0.2, 0.01] * 9, history=[0.03, 0.07]),
+    "known": engine.MonthlyRates(rates=[0.05, 0.03, 0.08], history=[0.03, 0.07, 0.02, 0.11, 0.05, 0.01]),
     "falls": engine.MonthlyRates(rates=[0.08 - 0.001 * k for k in range(80)], beyond="zero"),
 }
 SCHEDULES = {

@@ -35,9 +35,9 @@ def late_contracts(draw: st.DrawFn) -> engine.Loan:
     if loan.index is not None and draw(st.booleans()):
         # One of which a reset is likely to have fallen within the missed months, and can be told.
         loan = msgspec.structs.replace(
-            loan, index="wild", first_reset=draw(st.integers(0, 2)), reset_frequency=draw(st.integers(1, 4)),
-            first_cap=None, first_floor=None, periodic_cap=None, periodic_floor=None,
-            payment=draw(st.sampled_from([None, loan.payment])),
+            loan, index=draw(st.sampled_from(["wild", "known"])), first_reset=draw(st.integers(0, 2)),
+            reset_frequency=draw(st.integers(1, 4)), first_cap=None, first_floor=None, periodic_cap=None,
+            periodic_floor=None, payment=draw(st.sampled_from([None, loan.payment])),
         )  # fmt: skip
     return msgspec.structs.replace(
         loan, status=draw(st.sampled_from(LATE)), annual_rate=now if loan.payment is None else loan.annual_rate,
@@ -55,8 +55,8 @@ def assumptions(draw: st.DrawFn) -> engine.Assumptions:
     )  # fmt: skip
 
 
-def told(name: str) -> bool:
-    return INDICES[name].history is not None
+def told(name: str, month: int) -> bool:
+    return len(INDICES[name].history or []) >= -month
 
 
 def by_reference(
@@ -109,7 +109,7 @@ def test_resets_around_the_missed_months_equal_the_reference_or_are_refused() ->
     )
     base = {"balance": 1e5, "remaining_term": 30, "age": 20, "margin": 0.02, "look_back": 1, "rate_rounding": 0.00125}
     known, refused = [], 0
-    for status, first, every, index in product(LATE, (0, 1, 2), (1, 2, 3, 4), ("wild", "flat")):
+    for status, first, every, index in product(LATE, (0, 1, 2), (1, 2, 3, 4), ("wild", "known", "flat")):
         for previous, cap, payment in product((None, 0.06), (None, 0.02), (None, 4000.0)):
             loan = engine.Loan(
                 **base, annual_rate=0.07, status=status, index=index, first_reset=first, reset_frequency=every,
@@ -122,7 +122,7 @@ def test_resets_around_the_missed_months_equal_the_reference_or_are_refused() ->
                 refused += 1
                 with pytest.raises(engine.TapeError, match="missed"):
                     engine.project(request([loan], assumed))
-    assert (len(known), refused) == (572, 196)
+    assert (len(known), refused) == (849, 303)
     flows = engine.project(request(known, assumed, level="loan"))
     for i, loan in enumerate(known):
         right = by_reference(loan, assumed, engine.Conventions(), flows.periods)
@@ -156,6 +156,16 @@ def test_a_reset_within_the_missed_months_by_hand() -> None:
         assert flows.interest[:2] == pytest.approx([1000 * 0.01 + 900 * 0.02 + 800 * 0.02, 700 * 0.02], rel=1e-13)
         assert flows.interest[5:7] == pytest.approx([300 * 0.01, 200 * 0.01], rel=1e-13)
         assert flows.scheduled_principal[:2] == pytest.approx([300, 100], rel=1e-13)
+
+
+@pytest.mark.parametrize("months", [1, 6])
+def test_a_history_that_ends_before_the_reset_tells_nothing_of_it(months: int) -> None:
+    # The reset before the last read the index 7 months before the cut-off: 1% a month of 1,000, then 2% of 900, 800.
+    with pytest.raises(
+        engine.TapeError, match=r"^tape.loans\[0\].first_reset .* history of the index back to that before"
+    ):
+        cured(FLOATS, history=[0.1] * months)
+    assert cured(FLOATS, history=[0.1] * 7).interest[0] == pytest.approx(10 + 18 + 16, rel=1e-13)
 
 
 def test_terms_of_the_cut_off_hold_where_the_assumptions_say_so() -> None:
