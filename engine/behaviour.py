@@ -121,19 +121,30 @@ def rows_of(
     curve: Curve, months: int, oldest: int, days: NDArray[np.int64] | None, cutoff_month: int | None
 ) -> tuple[Rates, int]:
     """A curve's table as Tables.rows; days: of each period, by which annual rates are turned into those of it."""
-    period = np.arange(0, months + 1, dtype=np.int64)
-    if curve.reads == {"age"}:
-        period = np.arange(0, months + oldest + 1, dtype=np.int64)
-    age = period
-    by_both = "age" in curve.reads and len(curve.reads) > 1
+    reads = curve.reads
+    by_both = "age" in reads and len(reads) > 1
+    when = months_from_cutoff(months + (oldest if reads == {"age"} else 0), cutoff_month)
     if by_both:
-        age = np.arange(oldest + 1, dtype=np.int64)[:, None] + period
-    calendar = None if cutoff_month is None else (cutoff_month - 1 + period) % 12 + 1
-    found = curve.rates(When(np.maximum(age, 1), np.maximum(period, 1), calendar))
+        age = np.maximum(np.arange(oldest + 1, dtype=np.int64)[:, None] + np.arange(0, months + 1, dtype=np.int64), 1)
+        when = When(age, when.period, when.calendar_month)
+    found = curve.rates(when)
     if days is not None and curve.is_annual:
         found[..., 1:] = 1 - np.power(1 - found[..., 1:], 12 * days[:months] / 365)
-    found = np.broadcast_to(found, age.shape)
-    return found, len(period) if by_both else int(curve.reads == {"age"})
+    if found.shape != when.age.shape:
+        found = np.broadcast_to(found, when.age.shape)
+    return found, when.age.shape[-1] if by_both else int(reads == {"age"})
+
+
+@lru_cache(maxsize=4)
+def months_from_cutoff(months: int, cutoff_month: int | None) -> When:
+    """Months 0 .. months by period, and by age of a new loan, of which 0 is read as 1; for reading only."""
+    period = np.arange(0, months + 1, dtype=np.int64)
+    calendar = None if cutoff_month is None else (cutoff_month - 1 + period) % 12 + 1
+    period = np.maximum(period, 1)
+    for axis in (period, calendar):
+        if axis is not None:
+            axis.flags.writeable = False
+    return When(period, period, calendar)
 
 
 @lru_cache(maxsize=256)

@@ -1,8 +1,8 @@
 """What the loans of a run share: surviving, defaulting and prepaid shares by month. Part of _core.pyx."""
 
 cdef struct Behaviour:
-    # each [0 .. months]: surviving, defaulting, in foreclosure, paying as scheduled, prepaid, paying interest, paid down
-    # beyond the schedule (of rules that recast)
+    # each [0 .. months]: surviving, defaulting, in foreclosure (of rules that advance principal), paying as scheduled,
+    # prepaid, paying interest, paid down beyond the schedule (of rules that recast)
     double *alive
     double *default
     double *foreclosure
@@ -92,7 +92,8 @@ cdef void behave(const Rules *rules, const double *rates, long age, long term, l
             left = left - b.curtailed[t]
         alive = left
         b.alive[t] = alive
-    held(rules, rates + rules.remaining_at, b.default, b.foreclosure, begin if begin > 1 else 0, months)
+    if rules.advancing == ADVANCE_ALL:  # balances that are frozen at default are summed as they are (ext/emit.pxi)
+        held(rules, rates + rules.remaining_at, b.default, b.foreclosure, begin if begin > 1 else 0, months)
 
 
 cdef void held(const Rules *rules, const double *weights, const double *x, double *out, long begin,
