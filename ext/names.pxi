@@ -7,6 +7,9 @@ the rows' hashes where they are characters of one width (NumPy's own texts).
 from cpython.dict cimport PyDict_GetItem
 from cpython.ref cimport PyObject
 
+# Differs from process to process, as Python's own hashes of texts do, so that nobody can choose names that collide.
+cdef unsigned long SEED = <unsigned long><long>hash("names of loans")
+
 
 def text_codes(list texts):
     """int32 codes of texts and the distinct ones, by code; -1 for none, NaN and the empty text. Others go by their str."""
@@ -63,7 +66,7 @@ def character_codes(const unsigned int[:, ::1] rows):
 cdef long slot_of(const unsigned int[:, ::1] rows, Py_ssize_t i, Py_ssize_t width, const long *first, const int *slots,
                   long mask) noexcept nogil:
     """Where in the table row i is, or would go: the first slot from its hash on that has its like or is free."""
-    cdef unsigned long mixed = 0
+    cdef unsigned long mixed = SEED
     cdef Py_ssize_t j
     cdef long at
     for j in range(width):
