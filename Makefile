@@ -124,6 +124,7 @@ $(VENV)/.dev: requirements/dev.lock | $(VENV)/.runtime
 	@touch $@
 
 $(VENV)/.built: $(CORE_SOURCES) pyproject.toml $(VENV)/.runtime
+	@echo "compiling the core: a minute or two"
 	CC="$$(.ci/toolchain cc)" $(BIN)/python setup.py -q build_ext --inplace
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation -e .
 	@touch $@

@@ -29,7 +29,7 @@ from api.settings import Settings
 from api.storage import shards
 from api.storage.database import Database
 from api.storage.errors import DamagedTape
-from api.storage.objects import MissingObject, ObjectStore
+from api.storage.objects import ObjectStore
 from api.storage.outages import is_away
 from api.storage.results import write_objects
 from api.storage.rows import RunError, RunFault
@@ -138,12 +138,10 @@ class Performer:
         match error:
             case MemoryError():
                 self.retry(lease, RunError(code="out_of_memory", message="It needs more memory than a worker has."))
-            case DamagedTape():
-                logger.error("the stored loans of a tape are damaged", extra=log)
-                text = "The stored loans of its tape are damaged; upload the tape again."
+            case DamagedTape(what=what):
+                logger.error("the stored loans of a tape are %s", what, extra=log)
+                text = f"The stored loans of its tape are {what}; upload the tape again."
                 self.retry(lease, RunError(code="damaged_tape", message=text), last="failed")
-            case MissingObject():
-                self.retry(lease, RunError(code="internal", message="The loans of its tape are missing."))
             case _ if is_away(error):
                 logger.warning("shard put off, since storage is away: %s", error, extra=log)
                 self.bridge.call(self.postpone(lease))

@@ -244,7 +244,7 @@ def run_paths(problems: Problems) -> dict[str, Any]:
             ),
             "delete": operation(
                 "deleteRun", "Delete a run that has ended, with its result",
-                {**GONE, **problems("401", "403", "404", "409", "503")}, [id],
+                {**GONE, **problems("401", "403", "404", "409", "412", "503")}, [id, IF_MATCH],
             ),
         },
         f"{place}/cashflows": {

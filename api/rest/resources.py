@@ -72,6 +72,15 @@ def expected_version(request: AnyRequest) -> int | None:
     return int(text)
 
 
+def check_match(request: AnyRequest, etag: str) -> None:
+    """Raises Refusal (412) where If-Match names other ETags than that of what is to be changed."""
+    given = request.headers.get("if-match")
+    tags = [] if given is None else [part.strip().strip('"') for part in given.split(",")]
+    if given is not None and "*" not in tags and etag.strip('"') not in tags:
+        fault = Fault("If-Match", f"is {given[:80]!r}; the ETag is {etag} now")
+        raise Refusal(412, f"If-Match {fault.message}; read it again.", [fault], headers={"etag": etag})
+
+
 async def body_as(request: AnyRequest, kind: type[V]) -> V:
     """The JSON body as a Struct. Raises Refusal (400, 415)."""
     given = request.headers.get("content-type", JSON).split(";")[0].strip().lower()

@@ -17,6 +17,7 @@ from api.errors import Fault, Refusal
 from api.rest.resources import (
     AnyRequest,
     body_as,
+    check_match,
     json_response,
     listed,
     listing,
@@ -174,6 +175,8 @@ async def post_rerun(request: AnyRequest, run_id: FromPath[str]) -> Response[byt
 @delete(f"{PATH}/{{run_id:str}}", guards=[requires("analyst")])
 async def remove_run(request: AnyRequest, run_id: FromPath[str]) -> None:
     """Deletes a run that has ended, with its result."""
+    if "if-match" in request.headers:
+        check_match(request, etag_of(run_view(await run_of(request, run_id))))
     await request.app.state.jobs.delete(owner_of(request), run_id)
 
 

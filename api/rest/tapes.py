@@ -38,6 +38,8 @@ from api.rest.tape_bodies import (
 )
 from api.roles import requires
 from api.settings import Settings
+from api.storage.errors import DamagedTape
+from api.storage.objects import MissingObject
 from api.storage.tape_parquet import in_row_groups
 from api.storage.tapes import create_tape, delete_tape, get_tape, list_tapes, rename_tape
 from api.stored import TapeView, checked_name, tape_view
@@ -144,7 +146,10 @@ async def get_tape_file(request: AnyRequest, tape_id: FromPath[str]) -> Stream:
     storage = storage_of(request)
     async with storage.database.read() as connection:
         tape = await get_tape(connection, owner_of(request), tape_id)
-    parts = await asyncio.to_thread(lambda: iter(storage.objects.get_stream(tape.object_key)))
+    try:
+        parts = await asyncio.to_thread(lambda: iter(storage.objects.get_stream(tape.object_key)))
+    except MissingObject as error:
+        raise DamagedTape("missing") from error
     headers = {
         "etag": f'"{tape.sha256}"',
         "content-length": str(tape.size),

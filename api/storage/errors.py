@@ -1,5 +1,7 @@
 """What storage refuses: things that are not there, versions that moved on, keys used twice."""
 
+from typing import Literal
+
 
 class StorageError(Exception):
     """Base of what storage refuses on purpose; its text is fit for the user."""
@@ -38,10 +40,14 @@ class TooLarge(StorageError):
 
 
 class DamagedTape(StorageError):
-    """The stored loans of a tape cannot be read, or are not those that were written (500; a run of it fails)."""
+    """The stored loans of a tape cannot be read, or are not those that were written (500; a run of it fails).
 
-    def __init__(self) -> None:
-        super().__init__("the stored loans of the tape are damaged; upload it again")
+    what: damaged, or missing where there is no such object.
+    """
+
+    def __init__(self, what: Literal["damaged", "missing"] = "damaged") -> None:
+        super().__init__(f"the stored loans of the tape are {what}; upload it again")
+        self.what = what
 
 
 class BadRequest(StorageError, ValueError):

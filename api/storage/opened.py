@@ -1,6 +1,7 @@
 """The database and the object store of a running service."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -8,6 +9,10 @@ from typing import Any
 from api.settings import Settings
 from api.storage.database import Database
 from api.storage.objects import ObjectStore, store_from
+
+LOOK_SECONDS = 2.0
+
+logger = logging.getLogger("api.storage")
 
 
 class Storage:
@@ -27,10 +32,22 @@ class Storage:
         try:
             if not settings.database_url:
                 await database.migrate()
+            else:
+                await self.look()
             self.objects = await asyncio.to_thread(store_from, settings.used_object_store, settings.s3_endpoint_url)
             yield self
         finally:
             await database.dispose()
+
+    async def look(self) -> None:
+        """Says in the log where the database is not migrated; one that is away is told of by what needs it."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await self.check()
+        except RuntimeError as error:
+            logger.error("%s", error)
+        except Exception as error:
+            logger.warning("the database was not looked at: %s", error)
 
     async def check(self) -> Mapping[str, Any]:
         """Nothing to add where the database answers and its schema is the newest; raises where not."""

@@ -15,7 +15,8 @@ from api import limits
 from api.storage.errors import Conflict
 from api.storage.rows import RunHeading, RunInput, RunRequest, ScenarioChoice, StoredTape
 from api.storage.scenarios import get_scenario, template
-from engine.errors import AssumptionError, Problem
+from api.storage.templates import TEMPLATES
+from engine.errors import AssumptionError, Problem, one_of
 
 MAX_RUN_SCENARIOS = 2_000
 MAX_PINNED_BYTES = 64 * 1024 * 1024
@@ -75,6 +76,9 @@ async def scenario_of(connection: AsyncConnection, owner: str, choice: ScenarioC
     if choice.scenario_id is not None:
         return (await get_scenario(connection, owner, choice.scenario_id, choice.version)).scenario
     if choice.template is not None:
+        if choice.template not in TEMPLATES:
+            message = f"is {choice.template[:80]!r}; expected {one_of(choice.template, TEMPLATES)}"
+            raise AssumptionError([Problem(f"{path}.template", message)])
         return template(choice.template)
     assert choice.scenario is not None
     return choice.scenario

@@ -124,6 +124,8 @@ async def accept(
     connection: AsyncConnection, owner: str, wanted: RunInput, most: Most, key: str | None, digest: str
 ) -> Run:
     tape = await get_tape(connection, owner, wanted.request.tape_id)
+    if tape.loans == 0:  # stored by a release that took such tapes
+        raise BadRequest("tape_id", "names a tape without loans; expected at least one")
     run_id = new_id("run")
     if key is not None:
         values = {"owner": owner, "key": key, "request_hash": digest, "run_id": run_id, "created_at": now()}

@@ -19,10 +19,11 @@ from pyarrow import parquet
 
 import engine
 from api.storage.errors import DamagedTape, TooLarge
-from api.storage.objects import ObjectStore, StoredFile, StoreError
+from api.storage.objects import MissingObject, ObjectStore, StoredFile, StoreError
 from api.storage.rows import TapeProfile
 from engine.assets import LOAN_TYPES
 from engine.contracts import is_empty
+from engine.errors import Problem
 from engine.tape import loan_columns
 from engine.tape_cells import NEEDED
 from engine.tape_files import tape_of
@@ -108,8 +109,8 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
     """The bytes of the Parquet file, row group by row group; `profiler` is fed on the way.
 
     batches: tapes of ROW_GROUP loans, the last may be shorter (engine.iter_tape with that batch_size gives them).
-    All have the tables of the first. Raises TapeError with every fault of the first batch that has one, TapeFileError
-    where batches does.
+    All have the tables of the first. Raises TapeError with every fault of the first batch that has one, and where there
+    are no loans, TapeFileError where batches does.
     """
     sink = Sink()
     writer: Any = None
@@ -130,6 +131,8 @@ def parquet_stream(batches: Iterator[engine.Tape], profiler: Profiler) -> Iterat
     finally:
         if writer is not None:
             writer.close()
+    if writer is None:
+        raise engine.TapeError([Problem("tape", "has no loans; expected at least one")])
     yield from sink.take()
 
 
@@ -203,9 +206,10 @@ def read_slice(
 ) -> engine.Tape:  # fmt: skip
     """The loans start..stop of a stored tape; both are bounds of row groups. without: columns that are not wanted.
 
-    Raises DamagedTape where the bytes are not those that were written, StoreError or OSError where none came.
+    Raises DamagedTape where the bytes are not those that were written, or there are none, StoreError or OSError where
+    none came.
     """
-    file = StoredFile(store, key)
+    file = stored_file(store, key)
     try:
         opened = ParquetTape(key, pa.PythonFile(file, mode="r"), None, at_once=True)
         with opened:
@@ -218,6 +222,16 @@ def read_slice(
     except MemoryError:
         raise
     except (pa.ArrowException, engine.TapeFileError, StoreError, OSError) as error:
+        if isinstance(file.failure, MissingObject):
+            raise DamagedTape("missing") from error
         if file.failure is not None:
             raise file.failure from error
         raise DamagedTape from error
+
+
+def stored_file(store: ObjectStore, key: str) -> StoredFile:
+    """The file of a stored tape. Raises DamagedTape where there is none."""
+    try:
+        return StoredFile(store, key)
+    except MissingObject as error:
+        raise DamagedTape("missing") from error

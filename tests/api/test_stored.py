@@ -4,6 +4,7 @@ import errno
 import io
 import json
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -130,6 +131,33 @@ class TestTapes:
         assert answer.status_code == 413
         assert "MAX_UPLOAD_BYTES" in answer.json()["detail"]
 
+    @pytest.mark.parametrize(
+        "body", [{"loans": []}, {"columns": {"balance": [], "annual_rate": [], "remaining_term": []}}]
+    )
+    def test_a_tape_without_loans_is_refused(
+        self, client: Client, analyst: dict[str, str], body: dict[str, Any]
+    ) -> None:
+        answer = client.post("/v1/tapes", json=body, headers=analyst)
+        assert answer.status_code == 422
+        assert "tape has no loans; expected at least one" in answer.json()["detail"]
+        query = 'mutation ($t: TapeInput!) { create_tape(name: "none", tape: $t) { id } }'
+        asked = client.post("/graphql", json={"query": query, "variables": {"t": body}}, headers=analyst).json()
+        assert "has no loans" in asked["errors"][0]["message"]
+        assert client.get("/v1/tapes", headers=analyst).json()["items"] == []
+
+    def test_loans_that_are_gone_are_told(
+        self, client: Client, analyst: dict[str, str], tape: dict[str, Any], settings: Settings
+    ) -> None:
+        (Path(settings.used_object_store) / "tapes" / f"{tape['id']}.parquet").unlink()
+        told = [
+            client.get(f"/v1/tapes/{tape['id']}/file", headers=analyst),
+            client.post("/v1/projections", json={"tape": {"tape_id": tape["id"]}}, headers=analyst),
+        ]
+        for answer in told:
+            assert (answer.status_code, answer.json()["detail"]) == (
+                500, "The stored loans of the tape are missing; upload it again.",
+            )  # fmt: skip
+
     def test_a_tape_is_renamed_on_the_version_that_was_read(
         self, client: Client, analyst: dict[str, str], tape: dict[str, Any]
     ) -> None:
@@ -234,6 +262,28 @@ class TestRuns:
             headers={**analyst, "if-none-match": flows.headers["etag"]},
         )
         assert again.status_code == 304
+
+    def test_a_run_is_deleted_as_it_was_read(
+        self, client: Client, analyst: dict[str, str], tape: dict[str, Any]
+    ) -> None:
+        made = client.post("/v1/runs", json={"tape_id": tape["id"]}, headers=analyst)
+        address = made.headers["location"]
+        finished(client, analyst, made.json()["id"])
+        etag = client.get(address, headers=analyst).headers["etag"]
+        stale = client.delete(address, headers={**analyst, "if-match": made.headers["etag"]})
+        assert (stale.status_code, stale.headers["etag"]) == (412, etag)
+        assert client.delete(address, headers={**analyst, "if-match": etag}).status_code == 204
+        assert client.delete(address, headers={**analyst, "if-match": "*"}).status_code == 404
+
+    def test_an_unknown_template_is_told_with_the_known_ones(
+        self, client: Client, analyst: dict[str, str], tape: dict[str, Any]
+    ) -> None:
+        body = {"tape_id": tape["id"], "scenarios": [{"template": "base"}, {"template": "bases"}]}
+        answer = client.post("/v1/runs", json=body, headers=analyst)
+        fault = answer.json()["errors"][0]
+        assert (answer.status_code, fault["path"]) == (422, "scenarios[1].template")
+        assert "is 'bases'; expected one of base, rate_shock_up" in fault["message"]
+        assert fault["message"].endswith("did you mean base?")
 
     def test_the_same_key_gives_the_same_run(
         self, client: Client, analyst: dict[str, str], tape: dict[str, Any]

@@ -334,12 +334,13 @@ async def test_a_run_waits_while_the_object_store_is_away_and_counts_no_attempt(
     assert (run.state, calls) == ("succeeded", [1, 1, 1])
 
 
-async def test_a_run_whose_loans_are_missing_is_dead(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_whose_loans_are_missing_fails_as_one_whose_loans_are_damaged(jobs: Jobs) -> None:
     tape = await stored_tape(jobs.storage, loans(10))
     jobs.storage.objects.delete(tape.object_key)
     run = await ended(jobs, (await jobs.submit(OWNER, RunRequest(tape_id=tape.id))).id)
     assert run.error is not None
-    assert (run.state, run.error.message) == ("dead", "The loans of its tape are missing.")
+    assert (run.state, run.error.code) == ("failed", "damaged_tape")
+    assert run.error.message == "The stored loans of its tape are missing; upload the tape again."
 
 
 async def test_input_that_only_the_tape_shows_to_be_wrong_fails_the_run_with_its_faults(

@@ -1,14 +1,18 @@
 """Migrations go up, and say where they got to; down is refused."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 from sqlalchemy import text
 
+from api.settings import Settings
 from api.shell_service import migrate
 from api.storage.database import Database
 from api.storage.errors import NoMigration
+from api.storage.opened import Storage
+from tests.servers import Postgres
 
 
 async def test_a_database_is_brought_up_and_never_down(tmp_path: Path) -> None:
@@ -41,3 +45,21 @@ def test_the_command_says_which_revision_was_reached(tmp_path: Path, monkeypatch
     for revision in ("base", "0002"):
         refused = CliRunner().invoke(migrate, ["--revision", revision])
         assert (refused.exit_code, "The database is at" in refused.output) == (2, False)
+
+
+async def test_a_service_on_a_database_that_was_not_migrated_says_so(
+    postgres: Postgres, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name = await asyncio.to_thread(postgres.create)
+    settings = Settings(database_url=postgres.url(name), object_store=str(tmp_path))
+    try:
+        async with Storage(settings).opened() as storage:
+            assert "the database is not at the newest schema; run `cashflow migrate`" in caplog.text
+            await storage.database.migrate()
+        caplog.clear()
+        async with Storage(settings).opened():
+            assert not caplog.records
+    finally:
+        await asyncio.to_thread(postgres.drop, name)
+    async with Storage(settings).opened():
+        assert "the database was not looked at" in caplog.text
