@@ -13,7 +13,9 @@ from graphql import GraphQLError
 from litestar import Request, Response, post
 from litestar.connection import ASGIConnection
 from litestar.response import Stream
+from strawberry.schema.exceptions import InvalidOperationTypeError
 from strawberry.types.execution import PreExecutionError
+from strawberry.types.graphql import OperationType
 
 from api.errors import Refusal
 from api.faults import json_refusal
@@ -27,6 +29,11 @@ JSON = "application/json"
 EVENTS = "text/event-stream"
 # Queries are kept once parsed, and a single long text in one counts as one token; values belong in the variables.
 MAX_QUERY_CHARACTERS = 50_000
+SINGLE = (OperationType.QUERY, OperationType.MUTATION)
+STREAMED = (
+    f"A subscription is answered event by event; expected Accept: {EVENTS}, or a WebSocket to this address by the "
+    "protocol graphql-transport-ws."
+)
 
 
 class Operation(msgspec.Struct, frozen=True):
@@ -102,18 +109,27 @@ async def run_query(request: Request[Any, Any, Any]) -> Response[bytes] | Stream
     if EVENTS in request.headers.get("accept", "").lower():
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return Stream(events(operation, context), media_type=EVENTS, headers=headers)
-    result = await schema.execute(
-        # The library takes an empty text for none at all; a blank has the same syntax error as in the specification.
-        operation.query or " ",
-        variable_values=operation.variables,
-        operation_name=operation.operationName,
-        context_value=context,
-    )
+    result = await result_of(operation, context)
     # A quota that ends in the middle of a query refuses the whole, as it refuses a request.
     if context["meter"].refusal is not None:
         raise context["meter"].refusal
     content, ran = content_of(result, context)
     return Response(encoded(content), status_code=200 if ran else 400, media_type=JSON)
+
+
+async def result_of(operation: Operation, context: dict[str, Any]) -> Any:
+    """The one result of a query or a mutation; of a subscription the error that says how to ask for its events."""
+    try:
+        return await schema.execute(
+            # The library takes an empty text for none at all; a blank has the syntax error of the specification.
+            operation.query or " ",
+            variable_values=operation.variables,
+            operation_name=operation.operationName,
+            context_value=context,
+            allowed_operation_types=SINGLE,
+        )
+    except InvalidOperationTypeError:
+        return PreExecutionError(data=None, errors=[GraphQLError(STREAMED)])
 
 
 async def results_of(operation: Operation, context: dict[str, Any]) -> AsyncGenerator[Any, None]:

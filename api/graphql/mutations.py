@@ -9,7 +9,7 @@ from msgspec import inspect
 import engine
 from api.faults import OfTape, type_refusal
 from api.graphql.inputs import plain, struct_input
-from api.graphql.refusals import graphql_error, invalid
+from api.graphql.refusals import graphql_error
 from api.graphql.stored import Context, Id, Run, ScenarioVersion, Tape, owner_of, refusing, storage_of
 from api.graphql.texts import first_line
 from api.roles import asks
@@ -56,8 +56,6 @@ class Mutation:
             given = msgspec.convert(body, engine.Tape)
         except msgspec.ValidationError as error:
             raise type_refusal(error, {"tape": body}, OfTape) from error
-        if given.tape_id is not None:
-            raise invalid("tape.tape_id names a stored tape; expected loans or columns")
         given.arrays()
         storage = storage_of(info)
         batches = in_row_groups(given)

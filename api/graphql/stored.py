@@ -7,6 +7,7 @@ from typing import Annotated, Any, Optional
 
 import msgspec
 import strawberry
+from graphql import GraphQLError
 from msgspec import inspect
 from strawberry.types import Info
 
@@ -48,12 +49,14 @@ def owner_of(info: Context) -> str:
 
 
 def refusing(resolver: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    """The resolver, whose refusals become GraphQL errors with a code."""
+    """The resolver, whose refusals become GraphQL errors with a code; errors that have one pass."""
 
     @functools.wraps(resolver)
     async def wrapped(*args: Any, **kwargs: Any) -> Any:
         try:
             return await resolver(*args, **kwargs)
+        except GraphQLError:
+            raise
         except Exception as error:
             raise graphql_error(stored_refusal(error, "graphql")) from error
 
@@ -75,7 +78,7 @@ async def flows_of(
 
 
 @refusing
-async def cashflows_of(root: RunView, info: Context, scenarios: Names = None) -> Projection:
+async def cashflows_of(root: RunView, info: Context, scenarios: Names = None) -> Projection | None:
     stored, cashflows = await flows_of(info, root, "cashflows", scenarios)
     async with storage_of(info).database.read() as connection:
         wanted = await input_of(connection, owner_of(info), stored.id)
@@ -112,7 +115,9 @@ Base = Annotated[str, strawberry.argument(description="The scenario that the oth
 
 
 @refusing
-async def comparison_of(root: RunView, info: Context, base: Base, scenarios: Names = None) -> list[ScenarioComparison]:
+async def comparison_of(
+    root: RunView, info: Context, base: Base, scenarios: Names = None
+) -> list[ScenarioComparison] | None:
     others = [name for name in root.scenarios if name != base] if scenarios is None else scenarios
     if root.level == "group":
         raise invalid("comparison is of runs at pool level; this one is by group")
@@ -143,10 +148,19 @@ Run: Any = output_of(
         output_kind("request", inspect.type_info(RunRequest)),
         resolved(request_shown, "What it was accepted with; read where it is selected."),
     ),
-    cashflows=(Projection, resolved(cashflows_of, "The result; only the columns that are selected are read.")),
+    # A field that must have a value would take the whole listing with it where one of its runs has no result.
+    cashflows=(
+        Projection | None,
+        resolved(
+            cashflows_of, "The result; only the columns that are selected are read. Null, with an error, without one."
+        ),
+    ),
     comparison=(
-        list[ScenarioComparison],
-        resolved(comparison_of, "Scenarios beside one of them, as differences; at pool level."),
+        list[ScenarioComparison] | None,
+        resolved(
+            comparison_of,
+            "Scenarios beside one of them, as differences; at pool level. Null, with an error, without a result.",
+        ),
     ),
 )
 TapeConnection: Any = connection_of("Tape", Tape)

@@ -196,8 +196,8 @@ def graphql_path() -> dict[str, Any]:
     post = {
         "operationId": "runQuery",
         "summary": "Run a GraphQL query",
-        "description": "The query, or its events one by one where Accept is text/event-stream. A query pays as many "
-        "requests as it has projections, or millions of numbers if they are more.",
+        "description": "The query, or its events one by one where Accept is text/event-stream, which subscriptions ask "
+        "for. A query pays as many requests as it has projections, or millions of numbers if they are more.",
         "requestBody": body,
         "responses": {"200": ran, "400": refused},
     }

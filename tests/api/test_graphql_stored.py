@@ -21,16 +21,21 @@ def analyst(settings: Settings, request: pytest.FixtureRequest) -> dict[str, str
     return bearer_of(settings, request.node.nodeid[:200])
 
 
+def asked(client: Client, headers: dict[str, str], query: str, **variables: Any) -> dict[str, Any]:
+    """An answer, with its errors."""
+    body = {"query": query, "variables": variables}
+    return dict(client.post("/graphql", json=body, headers=headers).json())
+
+
 def ask(client: Client, headers: dict[str, str], query: str, **variables: Any) -> dict[str, Any]:
     """The data of an answer without errors."""
-    answer = client.post("/graphql", json={"query": query, "variables": variables}, headers=headers).json()
+    answer = asked(client, headers, query, **variables)
     assert "errors" not in answer, answer
     return dict(answer["data"])
 
 
 def code_of(client: Client, headers: dict[str, str], query: str, **variables: Any) -> str:
-    answer = client.post("/graphql", json={"query": query, "variables": variables}, headers=headers).json()
-    return str(answer["errors"][0]["extensions"]["code"])
+    return str(asked(client, headers, query, **variables)["errors"][0]["extensions"]["code"])
 
 
 @pytest.fixture
@@ -81,6 +86,41 @@ def test_a_comparison_is_the_difference_of_the_columns(
     assert compared["summary"]["totals"]["cashflow"] == pytest.approx(sum(own), rel=1e-12)
 
 
+def test_a_comparison_by_group_is_refused_with_the_reason(
+    client: Client, analyst: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    tape = upload(client, analyst, CSV)
+    body = {"tape_id": tape["id"], "level": "group", "scenarios": [{"template": "base"}, {"scenario": {"name": "own"}}]}
+    run = finished(client, analyst, client.post("/v1/runs", json=body, headers=analyst).json()["id"])
+    query = 'query ($id: ID!) { run(id: $id) { id comparison(base: "base") { columns { loss } } } }'
+    answer = asked(client, analyst, query, id=run["id"])
+    assert answer["data"] == {"run": {"id": run["id"], "comparison": None}}
+    (error,) = answer["errors"]
+    assert error["message"] == "comparison is of runs at pool level; this one is by group"
+    assert error["extensions"] == {"code": "INVALID_INPUT", "errors": []}
+    assert "unhandled error" not in caplog.text
+
+
+def test_a_listing_is_whole_where_one_of_its_runs_has_no_result(
+    client: Client, analyst: dict[str, str], run: dict[str, Any]
+) -> None:
+    # Loans with dates are projected from a cut-off date, which this run does not state.
+    dated = b"balance,annual_rate,remaining_term,next_payment_date\n1000,0.06,12,2024-02-15\n"
+    body = {"tape_id": upload(client, analyst, dated)["id"]}
+    failed = finished(client, analyst, client.post("/v1/runs", json=body, headers=analyst).json()["id"])
+    assert failed["state"] == "failed"
+    query = """{ runs { nodes { id state
+        cashflows(scenarios: ["base"]) { columns { loss } } comparison(base: "base") { name } } } }"""
+    answer = asked(client, analyst, query)
+    without, whole = answer["data"]["runs"]["nodes"]
+    assert without == {"id": failed["id"], "state": "failed", "cashflows": None, "comparison": None}
+    assert (whole["id"], whole["state"], whole["comparison"]) == (run["id"], "succeeded", [{"name": "own"}])
+    assert len(whole["cashflows"]["columns"]["loss"]) == run["periods"]
+    places = {(*error["path"], error["extensions"]["code"]) for error in answer["errors"]}
+    assert places == {("runs", "nodes", 0, name, "CONFLICT") for name in ("cashflows", "comparison")}
+    assert len(answer["errors"]) == 2
+
+
 def test_pages_follow_their_cursors(client: Client, analyst: dict[str, str]) -> None:
     for i in range(3):
         upload(client, analyst, CSV, query=f"?name=t{i}")
@@ -116,10 +156,10 @@ def test_everything_that_rest_changes_can_be_changed(client: Client, analyst: di
     assert (told["version"], told["assumptions"]["severity"]) == (2, 0.5)
     assert code_of(client, analyst, update, id=scenario["id"], s=changed, v=1) == "STALE_VERSION"
     submit = "mutation ($r: RunRequestInput!, $k: String) { submit_run(request: $r, idempotency_key: $k) { id state } }"
-    asked = {"tape_id": made["id"], "scenarios": [{"scenario_id": scenario["id"]}], "fields": ["interest"]}
-    run = ask(client, analyst, submit, r=asked, k="one")["submit_run"]
-    assert ask(client, analyst, submit, r=asked, k="one")["submit_run"]["id"] == run["id"]
-    assert code_of(client, analyst, submit, r={**asked, "periods": 3}, k="one") == "CONFLICT"
+    wanted = {"tape_id": made["id"], "scenarios": [{"scenario_id": scenario["id"]}], "fields": ["interest"]}
+    run = ask(client, analyst, submit, r=wanted, k="one")["submit_run"]
+    assert ask(client, analyst, submit, r=wanted, k="one")["submit_run"]["id"] == run["id"]
+    assert code_of(client, analyst, submit, r={**wanted, "periods": 3}, k="one") == "CONFLICT"
     finished(client, analyst, run["id"])
     again = ask(client, analyst, "mutation ($id: ID!) { rerun(id: $id) { id } }", id=run["id"])["rerun"]
     finished(client, analyst, again["id"])
@@ -143,11 +183,38 @@ def test_the_request_of_a_run_is_read_where_it_is_selected(
 def test_faults_carry_their_paths(client: Client, analyst: dict[str, str]) -> None:
     tape = upload(client, analyst, CSV)
     query = "mutation ($r: RunRequestInput!) { submit_run(request: $r) { id } }"
-    asked = {"tape_id": tape["id"], "assumptions": {"severity": 2.0}}
-    answer = client.post("/graphql", json={"query": query, "variables": {"r": asked}}, headers=analyst).json()
+    wanted = {"tape_id": tape["id"], "assumptions": {"severity": 2.0}}
+    answer = asked(client, analyst, query, r=wanted)
     extensions = answer["errors"][0]["extensions"]
     assert extensions["code"] == "INVALID_INPUT"
     assert extensions["errors"][0]["path"].endswith("assumptions.severity")
+
+
+CPR = {"prepayment": {"type": "cpr", "speed": 2.0}}
+
+
+@pytest.mark.parametrize(
+    ("change", "kind", "given", "path"),
+    [
+        ('create_tape(name: "a", tape: $given)', "TapeInput", {"tape_id": "tape_1"}, "tape.tape_id"),
+        (
+            "create_scenario(scenario: $given)", "ScenarioBodyInput", {"name": "s", "assumptions": CPR},
+            "scenario.assumptions.prepayment.speed",
+        ),
+        (
+            "submit_run(request: $given)", "RunRequestInput", {"tape_id": "tape_1", "assumptions": CPR},
+            "request.assumptions.prepayment.speed",
+        ),
+    ],
+)  # fmt: skip
+def test_a_change_says_what_it_does_not_take(
+    client: Client, analyst: dict[str, str], change: str, kind: str, given: dict[str, Any], path: str
+) -> None:
+    (error,) = asked(client, analyst, f"mutation ($given: {kind}!) {{ {change} {{ id }} }}", given=given)["errors"]
+    code = "INVALID_INPUT" if path == "tape.tape_id" else "BAD_REQUEST"
+    assert error["extensions"]["code"] == code
+    assert error["extensions"]["errors"][0]["path"] == path
+    assert error["message"].startswith(path)
 
 
 def test_what_somebody_else_owns_is_not_there(
@@ -197,8 +264,8 @@ class TestProgress:
         with client.websocket_connect("/graphql", subprotocols=[WS]) as socket:
             socket.send_json({"type": "connection_init", "payload": analyst})
             assert socket.receive_json()["type"] == "connection_ack"
-            asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
-            socket.send_json({"id": "1", "type": "subscribe", "payload": asked})
+            wanted = {"query": PROGRESS, "variables": {"id": run["id"]}}
+            socket.send_json({"id": "1", "type": "subscribe", "payload": wanted})
             told = socket.receive_json()
             assert told["payload"]["data"]["run_progress"] == {"id": run["id"], "state": "succeeded", "progress": 1.0}
             assert socket.receive_json() == {"id": "1", "type": "complete"}
@@ -213,8 +280,8 @@ class TestProgress:
 
     def test_nothing_runs_before_the_token(self, client: Client, run: dict[str, Any]) -> None:
         with client.websocket_connect("/graphql", subprotocols=[WS]) as socket:
-            asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
-            socket.send_json({"id": "1", "type": "subscribe", "payload": asked})
+            wanted = {"query": PROGRESS, "variables": {"id": run["id"]}}
+            socket.send_json({"id": "1", "type": "subscribe", "payload": wanted})
             with pytest.raises(WebSocketDisconnect) as closed:
                 socket.receive_json()
             assert closed.value.code == 4401
@@ -223,15 +290,33 @@ class TestProgress:
         with client.websocket_connect("/graphql", subprotocols=[WS]) as socket:
             socket.send_json({"type": "connection_init", "payload": bearer_of(settings, "stranger")})
             socket.receive_json()
-            asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
-            socket.send_json({"id": "1", "type": "subscribe", "payload": asked})
+            wanted = {"query": PROGRESS, "variables": {"id": run["id"]}}
+            socket.send_json({"id": "1", "type": "subscribe", "payload": wanted})
             assert socket.receive_json()["payload"]["errors"][0]["extensions"]["code"] == "NOT_FOUND"
 
     def test_it_comes_as_server_sent_events(self, client: Client, analyst: dict[str, str], run: dict[str, Any]) -> None:
-        asked = {"query": PROGRESS, "variables": {"id": run["id"]}}
-        answer = client.post("/graphql", json=asked, headers={**analyst, "accept": "text/event-stream"})
+        wanted = {"query": PROGRESS, "variables": {"id": run["id"]}}
+        answer = client.post("/graphql", json=wanted, headers={**analyst, "accept": "text/event-stream"})
         assert answer.headers["content-type"].startswith("text/event-stream")
         lines = answer.text.splitlines()
         data = json.loads(lines[lines.index("event: next") + 1].removeprefix("data: "))
         assert data["data"]["run_progress"]["state"] == "succeeded"
         assert "event: complete" in lines
+
+    def test_without_events_it_says_how_to_ask_for_them(
+        self, client: Client, analyst: dict[str, str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        # The second of two operations runs here: it is the one that is named that counts.
+        query = "query Q { __typename } subscription S { run_progress(id: 1) { id } }"
+        body = {"query": query, "operationName": "S"}
+        answer = client.post("/graphql", json=body, headers={**analyst, "accept": "application/json"})
+        assert answer.status_code == 400
+        (error,) = answer.json()["errors"]
+        assert "data" not in answer.json()
+        assert error["extensions"]["code"] == "BAD_REQUEST"
+        assert "Accept: text/event-stream" in error["message"]
+        assert "graphql-transport-ws" in error["message"]
+        assert "unhandled error" not in caplog.text
+        assert asked(client, analyst, PROGRESS, id="run_1") == answer.json()
+        answer = client.post("/graphql", json={**body, "operationName": "Q"}, headers=analyst)
+        assert answer.json() == {"data": {"__typename": "Query"}}
