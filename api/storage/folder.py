@@ -5,6 +5,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -83,8 +84,9 @@ class FolderStore:
 
     def list(self, prefix: str = "") -> Iterator[ObjectInfo]:
         for key, path in sorted(files_below(self.root)):
-            if key.startswith(prefix) and not key.startswith(f"{INCOMPLETE}/"):
-                yield info_of(key, path)
+            chosen = key.startswith(prefix) and not key.startswith(f"{INCOMPLETE}/")
+            if chosen and (info := info_of(key, path)) is not None:
+                yield info
 
     def delete(self, key: str) -> None:
         path = self.path_of(key)
@@ -98,9 +100,12 @@ class FolderStore:
     def abort_incomplete(self, prefix: str = "", older_than: timedelta = timedelta(0)) -> int:
         aborted, newest = 0, time.time() - older_than.total_seconds()
         for key, path in files_below(self.root / INCOMPLETE):
-            if key.startswith(prefix) and path.stat().st_mtime <= newest:
-                path.unlink(missing_ok=True)
-                aborted += 1
+            if not key.startswith(prefix):
+                continue
+            with suppress(FileNotFoundError):  # its writer has finished
+                if path.stat().st_mtime <= newest:
+                    path.unlink()
+                    aborted += 1
         return aborted
 
     def path_of(self, key: str) -> Path:
@@ -112,12 +117,18 @@ class FolderStore:
 
 
 def files_below(folder: Path) -> list[tuple[str, Path]]:
-    """The files below a folder, each with its path from there."""
-    return [(path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file()]
+    """The files below a folder, each with its path from there. Folders that go meanwhile are passed over."""
+    # As Path.rglob, which a folder that is deleted under it ends with an error.
+    paths = (Path(parent, name) for parent, _, names in os.walk(folder) for name in names)
+    return [(path.relative_to(folder).as_posix(), path) for path in paths if path.is_file()]
 
 
-def info_of(key: str, path: Path) -> ObjectInfo:
-    stat = path.stat()
+def info_of(key: str, path: Path) -> ObjectInfo | None:
+    """What is told of a file, none where it was deleted meanwhile."""
+    try:
+        stat = path.stat()
+    except FileNotFoundError:
+        return None
     return ObjectInfo(key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC))
 
 
