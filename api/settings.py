@@ -107,16 +107,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         unread: set[str] = set()
         values: dict[str, Any] = {}
         for field in msgspec.structs.fields(cls):
-            text = source.get(field.name.upper(), "").strip()
-            text = text or source.get(OLDER_NAMES.get(field.name, ""), "").strip()
-            if not text:
+            names = [field.name.upper(), OLDER_NAMES.get(field.name, "")]
+            name = next((name for name in names if source.get(name, "").strip()), None)
+            if name is None:
                 continue
+            text = source[name].strip()
             try:
                 values[field.name] = msgspec.convert(parts(text, field.type), field.type, strict=False)
             except msgspec.ValidationError as error:
                 secret = any(word in field.name for word in ("secret", "url", "dsn", "keys"))
                 shown = "a value" if secret else repr(text)
-                problems.append(f"{field.name.upper()} is {shown}: {error}")
+                problems.append(f"{name} is {shown}: {error}")
                 unread.add(field.name.upper())
         settings = cls(**values)
         # What is wrong beside it is named in the same message, so that one start shows all there is to mend.

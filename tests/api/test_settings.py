@@ -27,6 +27,16 @@ def test_every_setting_in_env_example_has_a_comment_above_its_group() -> None:
         previous = line
 
 
+def test_an_older_name_is_read_where_the_newer_is_not_set() -> None:
+    def read(**given: str) -> Settings:
+        return Settings.from_env({"JWT_SECRET": SECRET, **given})
+
+    assert read(CELERY_CONCURRENCY="3").worker_concurrency == 3
+    assert read(CELERY_CONCURRENCY="3", WORKER_CONCURRENCY="2").worker_concurrency == 2
+    with pytest.raises(SettingsError, match=r"^CELERY_CONCURRENCY is 'x'"):
+        read(CELERY_CONCURRENCY="x")
+
+
 def test_production_without_a_secret_is_refused() -> None:
     with pytest.raises(SettingsError, match="JWT_SECRET is missing"):
         Settings.from_env({"ENV": "production"})
