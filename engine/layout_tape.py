@@ -37,6 +37,7 @@ def iter_layout(file: LayoutFile, layout: Layout, options: Options) -> Iterator[
     if options.on_error not in ON_ERROR:
         raise TapeFileError(f"on_error is '{options.on_error}'; expected one of {', '.join(ON_ERROR)}")
     layout = mapped(layout, file, options.mapping)
+    check_headers(file, layout)
     period = period_of(file, layout, options)
     beside = None if options.origination is None else Origination(options.origination)
     wanted = wanted_columns(layout, options)
@@ -86,6 +87,10 @@ def mapped(layout: Layout, file: LayoutFile, mapping: Mapping[str, str]) -> Layo
         return layout
     known = set(headers(file, layout)) if layout.container == "delimited" else set(mapping)
     readings = {reading.ours: reading for reading in layout.readings}
+    for ours in dict.fromkeys(mapping.values()):
+        named = [theirs for theirs in mapping if mapping[theirs] == ours]
+        if len(named) > 1:
+            raise TapeFileError(f"mapping names '{named[0]}' and '{named[1]}' for {ours}; expected one column")
     for theirs, ours in mapping.items():
         if theirs not in known:
             raise TapeFileError(f"{file.name} has no column '{theirs}' that the mapping names")
@@ -99,6 +104,17 @@ def mapped(layout: Layout, file: LayoutFile, mapping: Mapping[str, str]) -> Layo
             else msgspec.structs.replace(before, theirs=(theirs,))
         )
     return msgspec.structs.replace(layout, readings=tuple(readings.values()))
+
+
+def check_headers(file: LayoutFile, layout: Layout) -> None:
+    """Raises TapeFileError for a column that is read and that the header of the file names twice."""
+    if layout.container != "delimited":
+        return
+    found = headers(file, layout)
+    used = (name for reading in layout.readings for name in reading.theirs)
+    again = [name for name in dict.fromkeys(used) if found.count(name) > 1]
+    if again:
+        raise TapeFileError(f"{file.name} has the column '{again[0]}' {found.count(again[0])} times; expected it once")
 
 
 def wanted_columns(layout: Layout, options: Options) -> set[str] | None:

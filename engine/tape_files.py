@@ -1,9 +1,9 @@
 """Loan tapes from CSV, Parquet and Arrow files, whole or in batches.
 
-A file's columns are found by our own names, then by the names lenders use (engine/aliases.py), unless `mapping`
-names them; other columns are ignored. Rates are decimals, except below a header that says percent (or bps) and in
-cells written `6.5%`. Rows are counted from 1 below the header. pyarrow is imported in the functions that use it, so
-that `import engine` does not pay for it.
+A file's columns are found by our own names and by those lenders use (engine/aliases.py), unless `mapping` names them;
+two for one of ours are refused, other columns are ignored. Rates are decimals, except below a header that says percent
+(or bps) and in cells written `6.5%`. Rows are counted from 1 below the header. pyarrow is imported in the functions
+that use it, so that `import engine` does not pay for it.
 """
 
 import io

@@ -200,9 +200,10 @@ def unreadable(name: str, error: BaseException) -> TapeFileError:
 
 
 def choose_columns(name: str, headers: list[str], mapping: Mapping[str, str] | None) -> dict[str, str]:
-    """Our column -> file column: those that `mapping` names, then our own names, then aliases."""
+    """Our column -> file column: the one that `mapping` names, else the only one of our own name or an alias."""
     mapping = mapping or {}
-    found: dict[str, dict[int, list[str]]] = {}
+    named: dict[str, list[str]] = {}
+    known: dict[str, list[str]] = {}
     for header, ours in mapping.items():
         if header not in headers:
             raise TapeFileError(f"{name} has no column '{header}' that the mapping names; it has {listed(headers)}")
@@ -210,15 +211,16 @@ def choose_columns(name: str, headers: list[str], mapping: Mapping[str, str] | N
             raise TapeFileError(f"mapping of '{header}' is '{ours}'; expected one of {', '.join(COLUMN_NAMES)}")
     for header in headers:
         if header in mapping:
-            found.setdefault(mapping[header], {}).setdefault(0, []).append(header)
+            named.setdefault(mapping[header], []).append(header)
         elif (match := column_of(header)) is not None:
-            found.setdefault(match[0], {}).setdefault(1 if match[1] else 2, []).append(header)
+            known.setdefault(match[0], []).append(header)
     chosen: dict[str, str] = {}
-    for ours, ranks in found.items():
-        best = ranks[min(ranks)]
-        if len(best) > 1:
-            raise TapeFileError(f"{name} has {listed(best)} for {ours}; expected one column (a mapping can say which)")
-        chosen[ours] = best[0]
+    for ours, found in (known | named).items():
+        if len(found) > 1:
+            # Of one name there is nothing that a mapping could tell apart.
+            how = " (a mapping can say which)" if len(set(found)) == len(found) and ours not in named else ""
+            raise TapeFileError(f"{name} has {listed(found)} for {ours}; expected one column{how}")
+        chosen[ours] = found[0]
     missing = [ours for ours in NEEDED if ours not in chosen and "type" not in chosen]
     if missing:
         hints = "; ".join(f"{ours} (or {', '.join(ALIASES[ours][:4])}, ...)" for ours in missing)

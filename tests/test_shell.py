@@ -246,6 +246,12 @@ def test_mapping_names_the_columns(tmp_path: Path) -> None:
     assert "1,000.00" in done("project", tmp_path / "tape.csv", *mapping)
 
 
+def test_a_mapping_says_which_of_two_columns_is_read(tmp_path: Path) -> None:
+    (tmp_path / "tape.csv").write_text("balance,upb,annual_rate,remaining_term\n1000,2000,0.12,12\n")
+    assert "has 'balance', 'upb' for balance" in refused("project", tmp_path / "tape.csv")
+    assert "2,000.00" in done("project", tmp_path / "tape.csv", "--map", "upb=balance")
+
+
 @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])
 def test_picture_is_drawn(ending: str, start: bytes, tape: Path, tmp_path: Path) -> None:
     done("project", tape, "--cpr", "6%", "--plot", tmp_path / f"flows.{ending}")

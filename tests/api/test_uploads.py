@@ -18,6 +18,7 @@ Client = TestClient[Litestar]
 SAMPLES = Path(__file__).parents[2] / "samples/layouts"
 GOOD = b"balance,annual_rate,remaining_term\n1,0.1,2\n"
 FAULTY = b"balance,annual_rate,remaining_term\n1,x,2\n"
+TWICE = b"balance,current_balance,annual_rate,remaining_term\n1,3,0.1,2\n"
 KINDS = {".txt": "text/plain", ".csv": "text/csv", ".xml": "application/xml"}
 
 
@@ -105,6 +106,7 @@ class TestRefusals:
         ("kind", "body", "query", "path", "message"),
         [
             ("text/csv", b"balance,annual_rate\n1,0.06\n", "", "body", "the body lacks remaining_term"),
+            ("text/csv", TWICE, "", "body", "the body has 'balance', 'current_balance' for balance"),
             ("text/csv", FAULTY, "", "body, row 1, column 'annual_rate'", "is 'x'"),
             ("text/csv", b"", "", "body", "the body is empty"),
             ("text/csv", GOOD, "?period=2024-01", "body", "the body shows no"),

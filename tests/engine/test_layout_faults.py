@@ -128,6 +128,20 @@ def test_mapping_names_a_column_in_place_of_the_layouts() -> None:
     assert "has no column 'NOPE'" in refused(fannie({}), mapping={"NOPE": "group"})
 
 
+def test_a_column_that_is_read_and_comes_twice_is_refused() -> None:
+    lines = FILES["lending_club"].read_text().replace('"grade","sub_grade"', '"grade","int_rate"').encode()
+    message = "has the column 'int_rate' 2 times; expected it once"
+    assert message in refused(io.BytesIO(lines))
+    # Of those that are not read both are kept.
+    untold = FILES["lending_club"].read_text().replace('"sub_grade","emp_title"', '"title","emp_title"').encode()
+    assert {"title", "title (2)"} <= set(tape(io.BytesIO(untold)).extra)
+
+
+def test_two_columns_that_a_mapping_names_for_one_are_refused() -> None:
+    message = "mapping names 'STATE' and 'SELLER' for group; expected one column"
+    assert message in refused(fannie({}), mapping={"STATE": "group", "SELLER": "group"})
+
+
 # Hostile and untidy files
 
 

@@ -36,7 +36,10 @@ def write_csv(path: Path, table: pa.Table) -> None:
     path.write_text(
         "\n".join(
             [",".join(table.column_names)]
-            + [",".join("" if v is None else str(v) for v in row.values()) for row in table.to_pylist()]
+            + [
+                ",".join("" if v is None else str(v) for v in row)
+                for row in zip(*(column.to_pylist() for column in table.columns), strict=True)
+            ]
         )
     )
 
@@ -122,11 +125,6 @@ def test_lender_headers_are_read_and_other_columns_ignored() -> None:
     columns = columns_of(csv_tape("Borrower,Current UPB,Note Rate,WAM,wala\nJo,1000,0.05,12,3\n"))
     assert (columns.balance[0], columns.annual_rate[0]) == (1000, 0.05)
     assert (columns.remaining_term[0], columns.age[0]) == (12, 3)
-
-
-def test_own_name_is_preferred_to_an_alias() -> None:
-    columns = columns_of(csv_tape("upb,balance,annual_rate,remaining_term\n1,2,0.05,12\n"))
-    assert columns.balance[0] == 2
 
 
 def test_mapping_is_preferred_to_names() -> None:
@@ -303,9 +301,35 @@ def test_row_with_too_few_cells_far_down_is_named(tmp_path: Path) -> None:
         list(iter_tape(tmp_path / "tape.csv"))
 
 
-def test_two_columns_for_one_are_refused() -> None:
-    message = refused("upb,current_balance,rate,wam\n1,1,0.05,12\n")
-    assert "'upb', 'current_balance' for balance" in message
+@pytest.mark.parametrize(
+    ("first", "second", "how"),
+    [
+        ("upb", "current_balance", " (a mapping can say which)"),
+        ("balance", "current_balance", " (a mapping can say which)"),
+        ("Balance", "balance", " (a mapping can say which)"),
+        ("balance", "balance", ""),
+        ("upb", "upb", ""),
+    ],
+)
+@pytest.mark.parametrize("file", WRITERS)
+def test_two_columns_for_one_are_refused(file: str, first: str, second: str, how: str, tmp_path: Path) -> None:
+    cells = [pa.array(each) for each in ([1.0], [2.0], [0.05], [12])]
+    WRITERS[file](tmp_path / file, pa.table(cells, names=[first, second, "rate", "wam"]))
+    for read in (read_tape, iter_tape):
+        with pytest.raises(TapeFileError) as caught:
+            read(tmp_path / file)
+        assert str(caught.value).endswith(f" has '{first}', '{second}' for balance; expected one column{how}")
+
+
+def test_a_mapping_says_which_of_two_columns_it_is() -> None:
+    text = "upb,balance,rate,wam\n1,2,0.05,12\n"
+    assert columns_of(csv_tape(text, mapping={"upb": "balance"})).balance[0] == 1
+    assert columns_of(csv_tape(text, mapping={"balance": "balance"})).balance[0] == 2
+
+
+def test_a_column_that_a_mapping_names_and_that_comes_twice_is_refused() -> None:
+    message = refused("x,x,rate,wam\n1,2,0.05,12\n", mapping={"x": "balance"})
+    assert message.endswith("has 'x', 'x' for balance; expected one column")
 
 
 def test_missing_needed_columns_are_named_with_what_the_file_has() -> None:
