@@ -21,16 +21,20 @@ SECURITY_HEADERS: dict[str, str] = {
     "x-xss-protection": "0",
     "cache-control": "no-store",
 }
+CACHING = b"cache-control"
 RAW = [(name.encode(), value.encode()) for name, value in SECURITY_HEADERS.items()]
+BUT_CACHING = [header for header in RAW if header[0] != CACHING]
 
 
 def security_headers(app: ASGIApp) -> ASGIApp:
-    """`app` with SECURITY_HEADERS on each of its answers."""
+    """`app` with SECURITY_HEADERS on each of its answers; what an answer says of caching itself stays alone."""
 
     async def wrapped(scope: Any, receive: Receive, send: Send) -> None:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *RAW]
+                own = message["headers"]
+                told = any(name == CACHING for name, _ in own)
+                message["headers"] = [*own, *(BUT_CACHING if told else RAW)]
             await send(message)
 
         await app(scope, receive, send_with_headers if scope["type"] == "http" else send)

@@ -5,6 +5,7 @@ from litestar import Litestar
 from litestar.testing import TestClient
 
 from api.headers import SECURITY_HEADERS
+from tests.api.test_stored import CSV
 
 Client = TestClient[Litestar]
 
@@ -26,6 +27,27 @@ def test_security_headers_are_on_every_answer(
     response = client.request(method, path, headers=bearer if authorized else {})
     assert response.status_code == status
     assert {name: response.headers[name] for name in SECURITY_HEADERS} == SECURITY_HEADERS
+
+
+def test_every_answer_says_once_how_it_is_cached(client: Client, bearer: dict[str, str]) -> None:
+    analyst = {"content-type": "text/csv", **bearer}
+    tape = client.post("/v1/tapes", content=CSV, headers=analyst).json()
+    run = client.post("/v1/runs", json={"tape_id": tape["id"]}, headers=bearer).json()
+    subscription = f'subscription {{ run_progress(id: "{run["id"]}") {{ state }} }}'
+    stream = {"accept": "text/event-stream", **bearer}
+    answers = {
+        "no-store": [
+            client.get(f"/v1/runs/{run['id']}/events", headers=bearer),
+            client.post("/graphql", json={"query": subscription}, headers=stream),
+            client.get("/v1/tapes", headers=bearer),
+        ],
+        "private, no-cache": [client.get(f"/v1/tapes/{tape['id']}", headers=bearer)],
+        "private": [client.get(f"/v1/runs/{run['id']}/cashflows", headers=bearer)],
+    }
+    for said, found in answers.items():
+        for answer in found:
+            assert answer.status_code == 200, answer.text
+            assert answer.headers.get_list("cache-control") == [said], answer.url
 
 
 @pytest.mark.parametrize("page", ["schema", "graphql"])
