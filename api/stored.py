@@ -4,22 +4,25 @@ The views leave out what is the service's own: the owner, keys in the object sto
 stored Structs.
 """
 
+import re
 from datetime import datetime
 from typing import Any, Literal
 
 import msgspec
 from litestar import Request, Response
-from sqlalchemy.exc import DBAPIError
 
 import engine
 from api.errors import Fault, Refusal, as_refusal, refuse
 from api.storage.errors import BadCursor, BadRequest, Conflict, DamagedTape, NotFound, StaleVersion, TooLarge
 from api.storage.outages import database_is_away, disk_is_full, store_is_away
 from api.storage.rows import Delivery, Run, RunError, RunRequest, RunState, StoredScenario, StoredTape, TapeProfile
+from api.storage.texts import MAX_NAME, text_fault
 
-MAX_NAME = 255
-# PostgreSQL's code for text that it has no character for.
-NOT_STORABLE = "22021"
+# What the parts of a request are called below, and by who sends it: by REST and by GraphQL.
+CALLED: dict[str, dict[str, str]] = {
+    "api": {"states": "state", "idempotency_key": "Idempotency-Key"},
+    "graphql": {"limit": "first"},
+}
 LATER = {"retry-after": "5"}
 
 
@@ -52,7 +55,10 @@ class ScenarioView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ScenarioBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A scenario to be stored. assumptions: none takes those of the run."""
+    """A scenario to be stored.
+
+    name: 1 to 255 characters. assumptions: none takes those of the run. description: at most 4,000 characters.
+    """
 
     name: str
     assumptions: engine.Assumptions | None = None
@@ -104,10 +110,9 @@ class TemplateView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def checked_name(name: str) -> str:
-    """The name of a tape. Raises Refusal (422)."""
-    if not 1 <= len(name) <= MAX_NAME:
-        fault = Fault("name", f"has {len(name)} characters; expected 1 to {MAX_NAME}")
-        raise Refusal(422, f"name {fault.message}.", [fault])
+    """The name of a tape. Raises BadRequest."""
+    if (fault := text_fault(name, 1, MAX_NAME)) is not None:
+        raise BadRequest("name", fault)
     return name
 
 
@@ -155,9 +160,9 @@ def stored_refusal(error: Exception, part: Literal["api", "graphql"] = "api") ->
         case BadCursor():
             return Refusal(400, sentence(error), [Fault("after", "is no cursor of a listing; expected a next_cursor")])
         case BadRequest():
-            return Refusal(422, str(error), [Fault(error.path, error.message)])
-        case DBAPIError(orig=cause) if getattr(cause, "sqlstate", None) == NOT_STORABLE:
-            return Refusal(422, "A text holds the character NUL, which is not stored.")
+            name, *place = re.split(r"(?=[.\[])", error.path, maxsplit=1)
+            path = CALLED[part].get(name, name) + "".join(place)
+            return Refusal(422, f"{path} {error.message}", [Fault(path, error.message)])
         case TooLarge():
             return Refusal(413, sentence(error))
         case DamagedTape():

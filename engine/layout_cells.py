@@ -56,7 +56,7 @@ def read_cells(reading: Reading, cells: "pa.StringArray") -> Cells:
         tidy = extracted(tidy, reading)
     match reading.kind:
         case "text":
-            return Cells(as_texts(tidy), np.zeros(len(tidy), dtype=bool), "")
+            return Cells(as_texts(tidy), with_nul(tidy), "text without the character U+0000")
         case "date":
             return dates(tidy, reading.form)
         case "code":
@@ -71,6 +71,14 @@ def read_cells(reading: Reading, cells: "pa.StringArray") -> Cells:
         bad |= values < 0
         expected += " of 0 or more"
     return Cells(np.where(bad, np.nan, values), bad, expected)
+
+
+def with_nul(cells: Any) -> Mask:
+    """Which cells hold the character NUL."""
+    from pyarrow import compute as pc
+
+    found: Mask = pc.match_substring(cells, "\0").fill_null(False).to_numpy(zero_copy_only=False)
+    return found
 
 
 def without_blanks(cells: "pa.StringArray", blanks: tuple[str, ...]) -> Any:

@@ -29,6 +29,7 @@ TIDIED = ("amortization", "type", "status", *CHOICES)
 # What a blank cell means in the columns that have a default; elsewhere a blank is NaN or None.
 BLANKS: dict[str, Any] = {"servicing_fee": 0.0, "interest_only_term": 0.0, "amortization": "level_pay", "type": "loan"}
 BLANK_WORDS = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None", "#N/A"]
+NUL = "holds the character U+0000; expected text without it"
 NO_CELLS = np.empty(0, dtype=np.intp)
 
 
@@ -74,13 +75,15 @@ def refuse(faults: list[CellFault]) -> None:
         raise TapeFileError("\n".join(fault.line for fault in told), [fault.problem for fault in told])
 
 
-def texts(ours: str, cells: Any) -> NDArray[np.object_]:
-    """Cells as Python strings, None for a blank; equal cells share one string."""
+def texts(ours: str, cells: Any, where: Where) -> NDArray[np.object_]:
+    """Cells as Python strings, None for a blank; equal cells share one string. Those with a NUL are faults."""
     import pyarrow as pa
     from pyarrow import compute as pc
 
     entries, codes = coded(ours, cells)
     stored = pc.utf8_trim_whitespace(entries.cast(pa.string())).to_pylist()
+    if unheard := [i for i, word in enumerate(stored) if word and "\0" in word]:
+        where.fault(np.flatnonzero(np.isin(codes, unheard)), lambda _: NUL)
     words: list[str | None] = [None if word in BLANK_WORDS else word for word in stored]
     if ours in TIDIED:
         words = [tidy(word, BLANKS.get(ours)) for word in words]
@@ -89,15 +92,25 @@ def texts(ours: str, cells: Any) -> NDArray[np.object_]:
     return np.array([*(shared.setdefault(word, word) for word in words), blank], dtype=object)[codes]
 
 
-def coded(name: str, cells: Any) -> tuple[Any, NDArray[np.intp]]:
+def texts_as_stored(ours: str, cells: Any) -> NDArray[np.object_]:
+    """As `texts`, of a column that we wrote: blanks are nulls, and every other text is what it was."""
+    import pyarrow as pa
+
+    entries, codes = coded(None, cells)
+    return np.array([*entries.cast(pa.string()).to_pylist(), BLANKS.get(ours)], dtype=object)[codes]
+
+
+def coded(name: str | None, cells: Any) -> tuple[Any, NDArray[np.intp]]:
     """The entries that an array's cells have, and which of them each cell is; one past the last for a null.
 
-    Texts stay what they were written as once, however many cells repeat them. Raises TapeFileError for too long a one.
+    Texts stay what they were written as once, however many cells repeat them. name: of the column, for messages; none
+    where we wrote it. Raises TapeFileError for too long a text in others.
     """
     import pyarrow as pa
     from pyarrow import compute as pc
 
-    check_lengths(name, cells.dictionary if pa.types.is_dictionary(cells.type) else cells)
+    if name is not None:
+        check_lengths(name, cells.dictionary if pa.types.is_dictionary(cells.type) else cells)
     if not pa.types.is_dictionary(cells.type):
         cells = pc.dictionary_encode(cells)
     entries = cells.dictionary

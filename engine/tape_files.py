@@ -21,7 +21,18 @@ from engine.layout_tape import iter_layout, layout_for, read_layout
 from engine.layouts import LAYOUTS
 from engine.layouts.declaration import Layout
 from engine.tape import Tape
-from engine.tape_cells import NEEDED, TEXT_COLUMNS, CellFault, Where, as_stored, numbers, plain, refuse, texts
+from engine.tape_cells import (
+    NEEDED,
+    TEXT_COLUMNS,
+    CellFault,
+    Where,
+    as_stored,
+    numbers,
+    plain,
+    refuse,
+    texts,
+    texts_as_stored,
+)
 from engine.tape_readers import READERS, OpenTape, unreadable
 
 if TYPE_CHECKING:
@@ -226,7 +237,7 @@ def format_of(name: str, endings: Mapping[str, str]) -> str:
 
 def tape_of(table: "pa.Table", opened: OpenTape, row: int, *, stored: bool = False) -> Tape:
     """The tape of a table of the chosen columns. row: rows of the file before the table. stored: whether we wrote the
-    file, so that its numbers need no look; they are then not to be changed."""
+    file, so that its cells need no look; its numbers are then not to be changed."""
     columns: dict[str, Any] = {}
     faults: list[CellFault] = []
     # What an asset needs depends on its type, and is said when the tape is validated.
@@ -238,7 +249,10 @@ def tape_of(table: "pa.Table", opened: OpenTape, row: int, *, stored: bool = Fal
             continue
         cells = column.combine_chunks()
         where = Where(opened.name, header, row, faults)
-        columns[ours] = texts(ours, cells) if ours in TEXT_COLUMNS else numbers(ours, cells, where, needed)
+        if ours not in TEXT_COLUMNS:
+            columns[ours] = numbers(ours, cells, where, needed)
+        else:
+            columns[ours] = texts_as_stored(ours, cells) if stored else texts(ours, cells, where)
     refuse(faults)
     if not needed:
         columns = {name: np.full(table.num_rows, np.nan) for name in NEEDED if name not in columns} | columns

@@ -17,6 +17,7 @@ from api.storage.rows import RunRequest
 from api.storage.scenarios import create_scenario, delete_scenario, update_scenario
 from api.storage.tape_parquet import in_row_groups
 from api.storage.tapes import create_tape, delete_tape, rename_tape
+from api.storage.texts import MAX_KEY, MAX_NAME
 from api.stored import ScenarioBody, checked_name, run_view, scenario_view, tape_view
 
 
@@ -30,8 +31,13 @@ ScenarioArgument: Any = Annotated[input_of(ScenarioBody), strawberry.argument(de
 RunArgument: Any = Annotated[input_of(RunRequest), strawberry.argument(description=first_line(RunRequest))]
 TapeArgument: Any = Annotated[input_of(engine.Tape), strawberry.argument(description=first_line(engine.Tape))]
 Version = Annotated[int | None, strawberry.argument(description="The version that the change is based on.")]
-Name = Annotated[str, strawberry.argument(description="The name.")]
-Key = Annotated[str | None, strawberry.argument(description="The same key with the same request gives the same run.")]
+Name = Annotated[str, strawberry.argument(description=f"The name, 1 to {MAX_NAME} characters.")]
+Key = Annotated[
+    str | None,
+    strawberry.argument(
+        description=f"1 to {MAX_KEY} characters; the same key with the same request gives the same run."
+    ),
+]
 
 
 def changed(text: str) -> Any:

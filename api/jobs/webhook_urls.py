@@ -12,9 +12,9 @@ import httpx
 
 from api.settings import Settings
 from api.storage.errors import BadRequest
+from api.storage.texts import MAX_URL
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
-MAX_URL = 2_000
 MAX_HOST = 253
 NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")

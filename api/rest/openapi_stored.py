@@ -10,7 +10,8 @@ from api.rest.tapes import CreatedTape, TapeName
 from api.storage.pages import DEFAULT_PAGE, MAX_PAGE
 from api.storage.rows import RunRequest
 from api.storage.tables import STATES
-from api.stored import MAX_NAME, RequestedRun, RunView, ScenarioBody, ScenarioView, TapeView, TemplateView
+from api.storage.texts import MAX_DESCRIPTION, MAX_KEY, MAX_NAME, MAX_URL
+from api.stored import RequestedRun, RunView, ScenarioBody, ScenarioView, TapeView, TemplateView
 from engine.fields import FIELD_NAMES
 
 ROOTS: list[Any] = [
@@ -215,7 +216,8 @@ def run_paths(problems: Problems) -> dict[str, Any]:
         many("scenarios", "Names of scenarios, separated by commas; all by default.", []),
         IF_NONE_MATCH,
     ]
-    key = parameter("Idempotency-Key", "header", "The same key with the same request gives the same run.")
+    key = parameter("Idempotency-Key", "header", "The same key with the same request gives the same run.",
+                    {"type": "string", "minLength": 1, "maxLength": MAX_KEY})  # fmt: skip
     one = answer("The run.", ref("RequestedRun"), ETAG)
     taken = linked(
         {"202": answer("The accepted run.", ref("RequestedRun"), {**ETAG, **LOCATION})},
@@ -277,8 +279,14 @@ def run_paths(problems: Problems) -> dict[str, Any]:
 
 def narrow(schemas: dict[str, Any]) -> None:
     """Adds the bounds of texts to the schemas of bodies, where they are checked after the body is read."""
-    for name in ("TapeName", "ScenarioBody"):
-        schemas[name]["properties"]["name"] = {**schemas[name]["properties"]["name"], **NAME}
+    bounds: dict[str, dict[str, dict[str, Any]]] = {
+        "TapeName": {"name": NAME},
+        "ScenarioBody": {"name": NAME, "description": {"maxLength": MAX_DESCRIPTION}},
+        "RunRequest": {"webhook_url": {"maxLength": MAX_URL}},
+    }
+    for name, properties in bounds.items():
+        for each, bound in properties.items():
+            schemas[name]["properties"][each] = {**schemas[name]["properties"][each], **bound}
 
 
 def stored_paths(problems: Problems) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from sqlalchemy import Row, Select, Table, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from api.storage.errors import BadCursor, BadRequest
+from api.storage.texts import character_fault
 
 T = TypeVar("T")
 MAX_PAGE = 100
@@ -39,7 +40,7 @@ def decode_cursor(cursor: str) -> tuple[datetime, str]:
     try:
         raw = base64.b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         at, id = msgspec.msgpack.decode(raw, type=tuple[datetime, str])
-        if at.tzinfo is None:
+        if at.tzinfo is None or character_fault(id):
             raise BadCursor(f"the cursor is {cursor[:80]!r}; expected one that a listing gave")
         return at.astimezone(UTC), id
     except (ValueError, OverflowError, binascii.Error, UnicodeEncodeError, msgspec.DecodeError) as error:

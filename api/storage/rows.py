@@ -71,7 +71,8 @@ class ScenarioChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
 class RunRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What a run is asked for; kept as accepted. The fields it shares with engine.ProjectionRequest mean the same.
 
-    scenarios: none means one, named "base", under `assumptions`. webhook_url: told when the run has ended.
+    scenarios: none means one, named "base", under `assumptions`. webhook_url: told when the run has ended, at
+    most 2,000 characters.
     """
 
     tape_id: str

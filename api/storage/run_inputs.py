@@ -16,6 +16,7 @@ from api.storage.errors import Conflict
 from api.storage.rows import RunHeading, RunInput, RunRequest, ScenarioChoice, StoredTape
 from api.storage.scenarios import get_scenario, template
 from api.storage.templates import TEMPLATES
+from api.storage.texts import MAX_NAME, text_fault
 from engine.errors import AssumptionError, Problem, one_of
 
 MAX_RUN_SCENARIOS = 2_000
@@ -81,6 +82,8 @@ async def scenario_of(connection: AsyncConnection, owner: str, choice: ScenarioC
             raise AssumptionError([Problem(f"{path}.template", message)])
         return template(choice.template)
     assert choice.scenario is not None
+    if (fault := text_fault(choice.scenario.name, 0, MAX_NAME)) is not None:
+        raise AssumptionError([Problem(f"{path}.scenario.name", fault)])
     return choice.scenario
 
 

@@ -26,9 +26,9 @@ from api.storage.run_inputs import cells_of, check, fields_of, heading_from, pin
 from api.storage.sharding import Shard, shards_of
 from api.storage.tables import FINAL_STATES, STATES, idempotency, results, run_shards, runs, webhook_deliveries
 from api.storage.tapes import get_tape
+from api.storage.texts import MAX_KEY, text_fault, unstorable
 from engine.errors import AssumptionError, Problem
 
-MAX_KEY = 255
 # Most numbers of a result, and of a column of one scenario where that has a bound.
 Most = tuple[int, int | None]
 # What a listing reads of a run. Its request and scenarios may be large: they are read for rows without a heading alone.
@@ -53,12 +53,16 @@ async def accept_run(
     another request before.
     """
 
+    encoded = msgspec.json.encode(request)
+    if problems := unstorable(encoded):
+        raise AssumptionError(problems)
+
     async def wanted(connection: AsyncConnection) -> RunInput:
         scenarios = await pinned(connection, owner, request)
         check(request, scenarios)
         return RunInput(request=request, scenarios=scenarios)
 
-    return await once(database, owner, msgspec.json.encode(request), wanted, (max_cells, max_column), idempotency_key)
+    return await once(database, owner, encoded, wanted, (max_cells, max_column), idempotency_key)
 
 
 async def rerun(
@@ -93,8 +97,8 @@ async def once(
     key: str | None,
 ) -> Run:
     """The run that was made for the key before, or a new one. asked: what must be the same for the same key."""
-    if key is not None and not 1 <= len(key) <= MAX_KEY:
-        raise BadRequest("idempotency_key", f"has {len(key)} characters; expected 1 to {MAX_KEY}")
+    if key is not None and (fault := text_fault(key, 1, MAX_KEY)) is not None:
+        raise BadRequest("idempotency_key", fault)
     digest = hashlib.sha256(asked).hexdigest()
     for attempt in range(3):
         try:

@@ -12,9 +12,9 @@ from api.storage.pages import DEFAULT_PAGE, MAX_PAGE, Page, page_of
 from api.storage.rows import StoredScenario
 from api.storage.tables import scenario_versions, scenarios
 from api.storage.templates import TEMPLATES
+from api.storage.texts import MAX_DESCRIPTION, MAX_NAME, text_fault, unstorable
 from engine.errors import AssumptionError, Problem
 
-MAX_NAME = 255
 from_json = msgspec.json.Decoder(engine.Scenario)
 
 
@@ -22,9 +22,8 @@ async def create_scenario(
     connection: AsyncConnection, owner: str, scenario: engine.Scenario, description: str = ""
 ) -> StoredScenario:
     """The scenario at version 1. Raises AssumptionError, Conflict where the owner has one of that name."""
-    check_scenario(scenario)
+    body = body_of(scenario, description)
     id, at = new_id("scenario"), now()
-    body = msgspec.json.encode(scenario).decode()
     values = {"id": id, "owner": owner, "name": scenario.name, "description": description, "version": 1, "body": body}
     try:
         await connection.execute(insert(scenarios).values(**values, created_at=at, updated_at=at))
@@ -43,9 +42,8 @@ async def update_scenario(
     expected_version: int | None = None,
 ) -> StoredScenario:
     """The scenario at its next version. Raises AssumptionError, NotFound, StaleVersion, Conflict for a taken name."""
-    check_scenario(scenario)
+    body = body_of(scenario, description or "")
     held = await held_row(connection, owner, id, expected_version)
-    body = msgspec.json.encode(scenario).decode()
     text = held.description if description is None else description
     version = held.version + 1
     change = update(scenarios).where(scenarios.c.owner == owner, scenarios.c.id == id)
@@ -125,15 +123,21 @@ async def add_version(
     await connection.execute(insert(scenario_versions).values(**values, created_at=now()))
 
 
-def check_scenario(scenario: engine.Scenario) -> None:
-    """Raises AssumptionError with every fault of a scenario."""
-    problems: list[Problem] = []
-    if not 1 <= len(scenario.name) <= MAX_NAME:
-        problems.append(Problem("name", f"has {len(scenario.name)} characters; expected 1 to {MAX_NAME}"))
+def body_of(scenario: engine.Scenario, description: str) -> str:
+    """The JSON of a scenario as it is stored. Raises AssumptionError with every fault of it and of its description."""
+    told = {
+        "name": text_fault(scenario.name, 1, MAX_NAME),
+        "description": text_fault(description, 0, MAX_DESCRIPTION),
+    }
+    problems = [Problem(path, fault) for path, fault in told.items() if fault is not None]
     if scenario.assumptions is not None:
         problems += scenario.assumptions.problems("assumptions")
     if problems:
         raise AssumptionError(problems)
+    body = msgspec.json.encode(scenario)
+    if problems := unstorable(body):
+        raise AssumptionError(problems)
+    return body.decode()
 
 
 def template(name: str) -> engine.Scenario:

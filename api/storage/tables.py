@@ -27,6 +27,8 @@ from sqlalchemy import (
     false,
 )
 
+from api.storage.texts import character_fault
+
 FINAL_STATES = ("succeeded", "failed", "cancelled", "dead")
 STATES = ("queued", "running", *FINAL_STATES)
 
@@ -51,6 +53,16 @@ class UtcTime(TypeDecorator[datetime]):
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
 
 
+class Id(TypeDecorator[str]):
+    """Ids, which are texts of ours: one with a character that not every database holds is the id of nothing."""
+
+    impl = String(40)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return "" if value is not None and character_fault(value) else value
+
+
 metadata = MetaData(
     naming_convention={
         "pk": "pk_%(table_name)s",
@@ -62,7 +74,7 @@ metadata = MetaData(
 
 
 def id_column() -> Column[str]:
-    return Column("id", String(40), primary_key=True)
+    return Column("id", Id, primary_key=True)
 
 
 def owner_column() -> Column[str]:

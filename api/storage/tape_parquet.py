@@ -21,11 +21,12 @@ import engine
 from api.storage.errors import DamagedTape, TooLarge
 from api.storage.objects import MissingObject, ObjectStore, StoredFile, StoreError
 from api.storage.rows import TapeProfile
+from api.storage.texts import character_fault
 from engine.assets import LOAN_TYPES
 from engine.contracts import is_empty
-from engine.errors import Problem
-from engine.tape import loan_columns
-from engine.tape_cells import NEEDED
+from engine.errors import MAX_PROBLEMS, Problem
+from engine.tape import column_path, loan_columns
+from engine.tape_cells import NEEDED, TEXT_COLUMNS
 from engine.tape_files import tape_of
 from engine.tape_readers import ParquetTape
 from engine.tape_tables import tables_of, to_metadata
@@ -146,16 +147,31 @@ def repetitive(table: pa.Table) -> list[str]:
 
 
 def in_row_groups(tape: engine.Tape) -> Iterator[engine.Tape]:
-    """A tape in memory as the batches that parquet_stream takes."""
+    """A tape in memory as the batches that parquet_stream takes. Raises TapeError for a text that is not stored."""
     # Loans as columns first: what one of them states is a column of every row group.
     loans, tables = len(tape), tables_of(tape)
     columns = {name: value for name, value in columns_of(tape).items() if name in NEEDED or not is_empty(value)}
+    if problems := list(islice(text_problems(tape, columns), MAX_PROBLEMS)):
+        raise engine.TapeError(problems)
     for start in range(0, loans, ROW_GROUP):
         part = slice(start, start + ROW_GROUP)
         taken = {n: v if isinstance(v, str) or np.ndim(v) == 0 else v[part] for n, v in columns.items()}
         if all(isinstance(v, str) or np.ndim(v) == 0 for v in taken.values()):
             taken["balance"] = [taken["balance"]]
         yield tables.of(engine.Tape.from_columns(**taken))
+
+
+def text_problems(tape: engine.Tape, columns: dict[str, Any]) -> Iterator[Problem]:
+    """A problem for each text of a tape that is not stored, at the loan or the column that has it."""
+    for name in TEXT_COLUMNS:
+        column = columns.get(name)
+        if isinstance(column, str):
+            if (fault := character_fault(column)) is not None:
+                yield Problem(column_path(name, None), fault)
+        elif column is not None:
+            for i, text in enumerate(column):
+                if isinstance(text, str) and (fault := character_fault(text)) is not None:
+                    yield Problem(column_path(name, i) if tape.loans is None else f"tape.loans[{i}].{name}", fault)
 
 
 def columns_of(tape: engine.Tape) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from pyarrow import parquet
 from sqlalchemy import Connection, func, select
-from sqlalchemy.exc import DBAPIError
 
 import engine
 from api.storage import results, run_inputs, runs, scenarios, sharding, tape_parquet, tapes
@@ -397,13 +396,15 @@ async def test_processes_that_start_at_once_migrate_once(tmp_path: Path) -> None
         await each.dispose()
 
 
-async def test_a_text_that_postgresql_cannot_hold_is_the_callers_fault(database: Database) -> None:
+async def test_a_text_that_postgresql_cannot_hold_is_refused_before_any_database(database: Database) -> None:
     scenario = engine.Scenario(name="with a NUL \0 in it")
-    if database.is_sqlite:
-        async with database.write() as connection:
-            assert (await scenarios.create_scenario(connection, "ann", scenario)).scenario == scenario
-        return
-    with pytest.raises(DBAPIError) as refused:
+    with pytest.raises(
+        engine.AssumptionError, match=r"^name holds the character U\+0000 at place 11; expected"
+    ) as told:
         async with database.write() as connection:
             await scenarios.create_scenario(connection, "ann", scenario)
-    assert stored_refusal(refused.value).status == 422
+    assert stored_refusal(told.value).status == 422
+    # What is looked for under such an id is not there.
+    with pytest.raises(NotFound):
+        async with database.read() as connection:
+            await scenarios.get_scenario(connection, "ann", "a\0b")
