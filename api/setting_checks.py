@@ -104,6 +104,9 @@ def storage_faults(settings: "Settings") -> Iterator[str]:
     size = len(settings.webhook_secret.encode())
     if 0 < size < MIN_SECRET_BYTES:
         yield f"WEBHOOK_SECRET has {size} bytes; expected at least {MIN_SECRET_BYTES} random bytes"
+    for port in settings.webhook_ports:
+        if not 1 <= port <= 65_535:
+            yield f"WEBHOOK_PORTS has {port}; expected ports from 1 to 65535, such as 443, 8443"
 
 
 def backup_faults(settings: "Settings") -> Iterator[str]:

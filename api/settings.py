@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 import msgspec
 
@@ -24,16 +24,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     jwt_secret: at least 32 bytes; blank is allowed in development only, where one is made and kept in state_dir.
     max_layout_bytes: of a file in a lender's layout, which is read whole. max_tape_loans: of a stored tape.
-    max_loan_months: loans x months x scenarios of one request. max_result_cells: numbers in one answer below
-    pool level. calculation_thread_pool_size: threads of one projection, none for one a CPU.
-    graphql_introspection: none for on in development and off in production. web_concurrency: processes of the API.
-    prometheus_multiproc_dir: where they put their metrics, blank for a folder in state_dir. database_url,
-    object_store: blank for SQLite and a folder in state_dir. redis_url: blank for workers inside the service.
-    worker_concurrency: shards at a time in a worker process. worker_memory_limit: bytes of one, 0 for no limit.
-    run_lease_seconds: how long a worker may be silent before its shard goes to another. webhook_secret: signs
-    webhooks, blank refuses them. backup_store: blank for a folder in state_dir. backup_encryption_keys: `id:base64`,
-    the first one current; blank in development makes one in state_dir. backup_kms_key_id: of KMS, used instead.
-    backup_cron, backup_drill_cron: when the schedule asks for them (UTC), `never` for not at all.
+    max_loan_months: loans x months x scenarios of one request. max_result_cells: numbers in one answer below pool
+    level. calculation_thread_pool_size: threads of one projection, none for one a CPU. graphql_introspection: none for
+    on in development and off in production. web_concurrency: processes of the API. prometheus_multiproc_dir: where they
+    put their metrics, blank for a folder in state_dir. database_url, object_store: blank for SQLite and a folder in
+    state_dir. redis_url: blank for workers inside the service. worker_concurrency: shards at a time in a worker
+    process. worker_memory_limit: bytes of one, 0 for no limit. run_lease_seconds: how long a worker may be silent
+    before its shard goes to another. webhook_secret: signs webhooks, blank refuses them. webhook_ports: where they may
+    go, none for 443, in development 80 too. backup_store: blank for a folder in state_dir. backup_encryption_keys:
+    `id:base64`, the first one current; blank in development makes one in state_dir. backup_kms_key_id: of KMS, used
+    instead. backup_cron, backup_drill_cron: when the schedule asks for them (UTC), `never` for not at all.
     backup_maintenance_database: the one to connect to for locks and renames. pg_bin: folders of PostgreSQL's clients.
     """
 
@@ -88,6 +88,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_memory_limit: int = 4 * 1024 * 1024 * 1024
     run_lease_seconds: int = 30
     webhook_secret: str = ""
+    webhook_ports: tuple[int, ...] = ()
     backup_store: str = ""
     backup_encryption_keys: str = ""
     backup_kms_key_id: str = ""
@@ -149,6 +150,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return self.object_store or str(Path(self.state_dir) / "objects")
 
     @property
+    def used_webhook_ports(self) -> tuple[int, ...]:
+        """The ports that webhooks may go to: of https, and of http where it is taken, unless others are set."""
+        return self.webhook_ports or ((443,) if self.env == "production" else (443, 80))
+
+    @property
     def has_backup_keys(self) -> bool:
         """Whether backups can be encrypted here: in production many a process is not given the keys."""
         return self.env == "development" or bool(self.backup_encryption_keys or self.backup_kms_key_id)
@@ -162,7 +168,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
 def parts(text: str, kind: Any) -> Any:
     """The text of a setting, or the entries between its commas where the setting is a list."""
-    if kind != tuple[str, ...]:
+    if get_origin(kind) is not tuple:
         return text
     return tuple(part.strip() for part in text.split(",") if part.strip())
 

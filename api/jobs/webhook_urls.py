@@ -1,6 +1,7 @@
-"""Where webhooks may go: to the public internet alone.
+"""Where webhooks may go: to the public internet alone, and to ports that the operator allows.
 
-What an address says is checked when a run is accepted; what its name resolves to, each time something is sent.
+What an address says is checked when a run is accepted; what its name resolves to, and the port, each time something is
+sent.
 """
 
 import ipaddress
@@ -63,7 +64,7 @@ def check_url(url: str, settings: Settings, allowed: Callable[[Address], bool] =
         raise refuse(f"is no address; expected {' or '.join(schemes)}://host/path")
     if split.username is not None or split.password is not None:
         raise refuse("holds a name or password; expected none")
-    if (fault := host_fault(split.hostname, allowed)) is not None:
+    if (fault := host_fault(split.hostname, allowed) or port_fault(sent, settings)) is not None:
         raise refuse(fault)
 
 
@@ -72,6 +73,19 @@ def written_port(url: str, sent: httpx.URL) -> int | None:
     if sent.port is None and urlsplit(url).port in (80, 443):
         return {"http": 80, "https": 443}.get(sent.scheme)
     return sent.port
+
+
+def port_of(url: httpx.URL) -> int:
+    """The port that is connected to."""
+    return url.port or (443 if url.scheme == "https" else 80)
+
+
+def port_fault(url: httpx.URL, settings: Settings) -> str | None:
+    """What is wrong with the port of an address, if anything."""
+    port, allowed = port_of(url), settings.used_webhook_ports
+    if port in allowed:
+        return None
+    return f"has the port {port}; expected {' or '.join(map(str, allowed))} (WEBHOOK_PORTS)"
 
 
 def host_fault(host: str, allowed: Callable[[Address], bool]) -> str | None:

@@ -1,4 +1,4 @@
-"""Webhooks: signed, tried again with growing pauses, and sent to public addresses alone.
+"""Webhooks: signed, tried again with growing pauses, and sent to public addresses and allowed ports alone.
 
 The signature is that of the Standard Webhooks: `Webhook-Signature: v1,` and the base64 of HMAC-SHA256, with
 WEBHOOK_SECRET, over `id.timestamp.body`, whose first two parts are in Webhook-Id and Webhook-Timestamp. Every address
@@ -20,7 +20,7 @@ import httpx
 from sqlalchemy import Row, select, update
 
 from api import metrics
-from api.jobs.webhook_urls import Address, is_public
+from api.jobs.webhook_urls import Address, is_public, port_fault, port_of
 from api.settings import Settings
 from api.storage.database import Database, now
 from api.storage.tables import webhook_deliveries
@@ -57,8 +57,10 @@ async def resolve(host: str, port: int, allowed: Callable[[Address], bool]) -> s
 async def post(url: str, id: str, body: str, settings: Settings, allowed: Callable[[Address], bool] = is_public) -> int:
     """The status of the answer to one delivery; redirects are not followed. Raises Undeliverable."""
     split = httpx.URL(url)
-    port = split.port or (443 if split.scheme == "https" else 80)
-    address = await resolve(split.host, port, allowed)
+    # The settings may have changed since the run was accepted.
+    if (fault := port_fault(split, settings)) is not None:
+        raise Undeliverable(f"the address {fault}")
+    address = await resolve(split.host, port_of(split), allowed)
     at = int(time.time())
     headers = {
         "host": split.netloc.decode("ascii"),

@@ -37,6 +37,18 @@ def test_an_older_name_is_read_where_the_newer_is_not_set() -> None:
         read(CELERY_CONCURRENCY="x")
 
 
+def test_lists_of_ports_are_read_by_commas() -> None:
+    def read(ports: str) -> Settings:
+        return Settings.from_env({"JWT_SECRET": SECRET, "WEBHOOK_PORTS": ports})
+
+    assert read("443, 8443,").webhook_ports == (443, 8443)
+    assert (read("").used_webhook_ports, read("8443").used_webhook_ports) == ((443, 80), (8443,))
+    with pytest.raises(SettingsError, match=r"^WEBHOOK_PORTS is '443,https'"):
+        read("443,https")
+    with pytest.raises(SettingsError, match=r"^WEBHOOK_PORTS has 65536; expected ports from 1 to 65535"):
+        read("443,65536")
+
+
 def test_production_without_a_secret_is_refused() -> None:
     with pytest.raises(SettingsError, match="JWT_SECRET is missing"):
         Settings.from_env({"ENV": "production"})

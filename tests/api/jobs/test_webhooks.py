@@ -66,6 +66,12 @@ def receiver() -> Iterator[Receiver]:
         thread.join()
 
 
+@pytest.fixture
+def settings(settings: Settings, receiver: Receiver) -> Settings:
+    """Settings with the receiver's port among those that are allowed."""
+    return msgspec.structs.replace(settings, webhook_ports=(443, 80, 1, receiver.server_port))
+
+
 def anywhere(address: object) -> bool:
     return True
 
@@ -222,11 +228,54 @@ def test_hosts_that_name_no_place_of_the_public_internet_are_refused(host: str, 
 
 @pytest.mark.parametrize(
     "url",
-    ["https://example.com", "https://Hooks.Example.COM./x?y=%20#z", "https://xn--exmple-cua.com/", "https://8.8.8.8:8443/",
+    ["https://example.com", "https://Hooks.Example.COM./x?y=%20#z", "https://xn--exmple-cua.com/", "https://8.8.8.8:443/",
      "https://[2606:4700:4700::1111]/", "http://a.example.co.uk:80/", "https://example.com:443/", "https://a-b.c4.io/"],
 )  # fmt: skip
 def test_hosts_of_the_public_internet_are_taken(url: str, settings: Settings) -> None:
     check_url(url, settings)
+
+
+@pytest.mark.parametrize(
+    ("ports", "env", "url", "message"),
+    [
+        ((), "development", "https://example.com:8443/", "has the port 8443; expected 443 or 80 (WEBHOOK_PORTS)"),
+        ((), "development", "http://example.com:6379/", "has the port 6379; expected 443 or 80 (WEBHOOK_PORTS)"),
+        ((), "production", "https://example.com:80/", "has the port 80; expected 443 (WEBHOOK_PORTS)"),
+        ((8443, 9443), "production", "https://example.com/", "has the port 443; expected 8443 or 9443 (WEBHOOK_PORTS)"),
+    ],
+)
+def test_ports_that_are_not_allowed_are_refused(
+    settings: Settings, ports: tuple[int, ...], env: Any, url: str, message: str
+) -> None:
+    used = msgspec.structs.replace(settings, webhook_ports=ports, env=env)
+    with pytest.raises(BadRequest) as caught:
+        check_url(url, used)
+    assert (caught.value.path, caught.value.message) == ("webhook_url", message)
+
+
+@pytest.mark.parametrize(
+    ("ports", "env", "url"),
+    [
+        ((), "development", "http://example.com/"),
+        ((), "development", "https://example.com:443/"),
+        ((), "production", "https://example.com/"),
+        ((8443,), "production", "https://example.com:8443/"),
+    ],
+)
+def test_ports_that_are_allowed_are_taken(settings: Settings, ports: tuple[int, ...], env: Any, url: str) -> None:
+    check_url(url, msgspec.structs.replace(settings, webhook_ports=ports, env=env))
+
+
+async def test_a_port_that_is_not_allowed_any_more_is_not_connected_to(
+    storage: Storage, settings: Settings, idle: Jobs, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_id = await finished_run(idle, monkeypatch, receiver.url)
+    used = msgspec.structs.replace(settings, webhook_ports=(443,))
+    assert await deliver_due(storage.database, used, anywhere) == 1
+    delivery = (await idle.get(OWNER, run_id)).webhook
+    assert delivery is not None
+    assert (delivery.state, receiver.received) == ("pending", [])
+    assert delivery.last_error == f"the address has the port {receiver.server_port}; expected 443 (WEBHOOK_PORTS)"
 
 
 def test_production_takes_https_alone_and_nothing_without_a_secret(settings: Settings) -> None:
