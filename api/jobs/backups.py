@@ -17,6 +17,7 @@ from api import metrics
 from api.backup import BackupBusy, BackupError, BackupManager
 from api.correlation import correlated
 from api.jobs.bridge import Bridge
+from api.jobs.outages import Outage
 from api.settings import Settings, SettingsError
 from api.storage import backup_jobs
 from api.storage.backup_jobs import BackupLease
@@ -34,6 +35,7 @@ class Keeper:
     def __init__(self, settings: Settings, bridge: Bridge, database: Database) -> None:
         self.settings, self.bridge, self.database = settings, bridge, database
         self.lease_seconds = float(settings.run_lease_seconds)
+        self.looking = Outage(logger, "looking for jobs of backups")
         self.woken = threading.Event()
         self.stopping = False
         self.holding: BackupLease | None = None
@@ -61,15 +63,16 @@ class Keeper:
         while not self.stopping:
             try:
                 lease = self.bridge.call(self.take())
+                self.looking.passed()
                 if lease is not None:
                     with correlated(lease.correlation_id, backup_job=lease.id):
                         self.perform(lease)
                     continue
             except (SQLAlchemyError, OSError) as error:
-                logger.warning("jobs of backups cannot be looked for: %s", error)
-            except Exception:
+                self.looking.failed(error)
+            except Exception as error:
                 metrics.count_error("worker")
-                logger.exception("a job of backups broke off")
+                self.looking.failed(error, foreseen=False)
             self.woken.wait(POLL_SECONDS)
             self.woken.clear()
 

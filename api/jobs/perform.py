@@ -24,6 +24,7 @@ import engine
 from api import metrics
 from api.correlation import correlated
 from api.jobs.bridge import Bridge
+from api.jobs.outages import Outage
 from api.jobs.sums import Sums
 from api.settings import Settings
 from api.storage import shards
@@ -79,6 +80,8 @@ class Performer:
         self.lease_seconds = float(settings.run_lease_seconds)
         self.threads = settings.calculation_thread_pool_size
         self.stopping = threading.Event()
+        self.taking = Outage(logger, "taking shards")
+        self.renewing = Outage(logger, "renewing leases")
 
     def perform(self, run_id: str, number: int) -> bool:
         """Whether there was something to do: a shard that nobody else holds. Never raises for a shard that fails."""
@@ -86,7 +89,7 @@ class Performer:
             try:
                 lease, reading = self.bridge.call(self.take(run_id, number))
             except (SQLAlchemyError, OSError) as error:
-                logger.warning("no shard was taken: %s", error)
+                self.taking.failed(error)
                 return False
             if lease is None:
                 return False
@@ -236,14 +239,19 @@ class Performer:
             self.bridge.call(self.give_back(lease, counted=True))
 
     async def take(self, run_id: str, number: int) -> tuple[Lease | None, Reading | None]:
-        """The lease of the shard, and its loans, which are read while the database notes who has it."""
+        """The lease of the shard, and its loans, which are read while the database notes who has it.
+
+        Where it did not take the last note, as with a full disk, none are read before it takes one again.
+        """
         begun: list[Reading] = []
 
         def begin(key: str, start: int, stop: int) -> None:
-            begun.append(self.read(key, start, stop))
+            if not self.taking.failing:
+                begun.append(self.read(key, start, stop))
 
         async with self.database.write() as connection:
             lease = await shards.take(connection, run_id, number, self.worker_id, self.lease_seconds, begin)
+        self.taking.passed()
         return lease, begun[0] if begun else None
 
     async def renew(self, holding: Holding) -> None:
@@ -257,8 +265,9 @@ class Performer:
                 async with asyncio.timeout(self.lease_seconds), self.database.write() as connection:
                     holds = await shards.renew(connection, holding.lease, self.lease_seconds, holding.done)
             except (SQLAlchemyError, OSError, TimeoutError) as error:
-                logger.warning("a lease was not renewed: %s", error)
+                self.renewing.failed(error)
                 continue
+            self.renewing.passed()
             if holds:
                 holding.until = begun + self.lease_seconds
             else:

@@ -18,6 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import metrics
 from api.backup.places import database_from
+from api.jobs.outages import Outage
 from api.jobs.upkeep import this_worker
 from api.setting_checks import NEVER
 from api.settings import Settings
@@ -130,6 +131,7 @@ class Scheduler:
         self.settings, self.storage = settings, storage
         self.holder = this_worker(0).id
         self.leads = False
+        self.standing = Outage(logger, "reaching the scheduler's lock")
 
     async def run(self) -> None:
         """Sees to the duties while it leads."""
@@ -157,7 +159,9 @@ class Scheduler:
             led, self.leads = self.leads, await leadership.hold(self.storage.database, LOCK, self.holder, LOCK_SECONDS)
         except (SQLAlchemyError, OSError) as error:
             led, self.leads = self.leads, False
-            logger.warning("the scheduler's lock cannot be reached: %s", error)
+            self.standing.failed(error)
+        else:
+            self.standing.passed()
         if led != self.leads:
             logger.info("this scheduler leads" if self.leads else "another scheduler leads")
 

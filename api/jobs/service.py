@@ -148,6 +148,7 @@ class Jobs:
     async def check(self) -> dict[str, Any]:
         """Workers that are alive, runs by state and shards that wait, for /health.
 
+        A worker notes each second that it is there; one that was killed counts until it was not seen for 15 seconds.
         Without workers the service still takes runs, which then wait: that is for an alert, not for a load balancer.
         """
         async with self.storage.database.read() as connection:

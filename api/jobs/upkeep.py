@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from api import metrics
 from api.jobs import webhooks
+from api.jobs.outages import Outage
 from api.settings import Settings
 from api.storage import leadership, shards
 from api.storage.database import Database, now
@@ -54,17 +55,17 @@ class Upkeep:
         self.settings, self.database, self.worker = settings, database, worker
         self.send, self.depth = send, depth
         self.ending = asyncio.Event()
+        self.rounds = Outage(logger, "upkeep")
         self.deliveries: asyncio.Task[int] | None = None
 
     async def run(self) -> None:
-        """Goes round until `ending` is set; a round that fails is logged and the next one tries again."""
+        """Goes round until `ending` is set; one that fails is told, and the next tries again."""
         while not self.ending.is_set():
             try:
                 await self.round()
-            except (SQLAlchemyError, OSError, TimeoutError) as error:
-                logger.warning("a round of upkeep failed: %s", error)
-            except Exception:
-                logger.exception("a round of upkeep failed")
+                self.rounds.passed()
+            except Exception as error:
+                self.rounds.failed(error, foreseen=isinstance(error, SQLAlchemyError | OSError | TimeoutError))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.ending.wait(), ROUND_SECONDS)
         if self.deliveries is not None:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.jobs.backups import Keeper
 from api.jobs.bridge import Bridge
 from api.jobs.broker import Doorbell, declare, depth, doorbell, ring
+from api.jobs.outages import Outage
 from api.jobs.perform import Performer
 from api.jobs.upkeep import Upkeep, this_worker
 from api.settings import Settings
@@ -26,6 +27,7 @@ from api.storage.objects import store_from
 
 logger = logging.getLogger("api.jobs")
 POLL_SECONDS = 0.5
+LONGEST_PAUSE = 4.0
 
 
 class Worker:
@@ -39,6 +41,8 @@ class Worker:
         objects = store_from(settings.used_object_store, settings.s3_endpoint_url)
         self.performer = Performer(settings, self.bridge, self.database, objects, self.me.id)
         self.keeper = Keeper(settings, self.bridge, self.database)
+        self.looking = Outage(logger, "looking for work")
+        self.working = Outage(logger, "working on shards")
         self.woken = threading.Event()
         self.rung: deque[str] = deque()
         self.threads: list[threading.Thread] = []
@@ -81,8 +85,11 @@ class Worker:
         return Upkeep(self.settings, self.database, self.me, send, waiting)
 
     def poll(self) -> None:
-        """Takes what nobody holds, oldest first, until the worker stops."""
-        idle = False
+        """Takes what nobody holds, oldest first, until the worker stops.
+
+        Looks again less and less often while what it finds cannot be taken, or it cannot look at all.
+        """
+        idle, pause = False, POLL_SECONDS
         while not self.performer.stopping.is_set():
             # Where nothing was due a moment ago, a run that was rung for is the oldest there is.
             found = self.rung_for() if idle else []
@@ -91,7 +98,9 @@ class Worker:
             worked = [self.tried(*shard) for shard in found if not self.performer.stopping.is_set()]
             idle = not any(worked)
             if idle and asked:
-                self.woken.wait(POLL_SECONDS)
+                failing = self.looking.failing or self.performer.taking.failing
+                pause = min(2 * pause, LONGEST_PAUSE) if failing else POLL_SECONDS
+                self.woken.wait(pause)
                 self.woken.clear()
 
     def rung_for(self) -> list[tuple[str, int]]:
@@ -104,18 +113,23 @@ class Worker:
         """Shards that are due, those of runs that were rung for among them; none where the database is away."""
         self.rung.clear()
         try:
-            return self.bridge.call(self.due())
+            found = self.bridge.call(self.due())
         except (SQLAlchemyError, OSError) as error:
-            logger.warning("no work was found: %s", error)
+            self.looking.failed(error)
             return []
+        self.looking.passed()
+        return found
 
     def tried(self, run_id: str, number: int) -> bool:
         """Whether a shard was worked on; what goes wrong beyond it must not end the thread that looks for work."""
         try:
-            return self.performer.perform(run_id, number)
-        except Exception:
-            logger.exception("a shard could not be worked on", extra={"run_id": run_id, "shard": number})
+            worked = self.performer.perform(run_id, number)
+        except Exception as error:
+            self.working.failed(error, foreseen=False)
             return False
+        if worked:
+            self.working.passed()
+        return worked
 
     async def due(self) -> list[tuple[str, int]]:
         async with self.database.read() as connection:

@@ -30,7 +30,11 @@ class EngineHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True):
-    """The state of the service: ok or failing, and that of each component: ok, failing or timeout."""
+    """The state of the service: ok or failing, and that of each component: ok, failing or timeout.
+
+    Workers count as alive that were seen in the last 15 seconds: those that stop take themselves out, those that are
+    killed count so long.
+    """
 
     status: str
     version: str

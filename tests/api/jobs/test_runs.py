@@ -1,16 +1,22 @@
 """Runs from submission to result, worked on inside the process."""
 
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
 import engine
 from api.jobs.service import Jobs
-from api.storage import sharding, tape_parquet
+from api.jobs.upkeep import this_worker
+from api.rest.health import Health
+from api.storage import leadership, sharding, tape_parquet
+from api.storage.database import now
 from api.storage.errors import Conflict, NotFound
 from api.storage.results import as_cashflows
 from api.storage.rows import Run, RunRequest, ScenarioChoice
 from api.storage.run_inputs import projection_of
 from api.storage.runs import input_of
+from api.storage.tables import workers
 from tests.api.jobs.setting import OWNER, SCENARIOS, ended, loans, stored_tape, submitted
 
 
@@ -99,6 +105,18 @@ async def test_health_shows_where_nobody_works(idle: Jobs) -> None:
     await submitted(idle, loans(10))
     found = await idle.check()
     assert (found["alive"], found["queued"], found["shards_waiting"]) == (0, 1, 1)
+
+
+async def test_a_worker_that_fell_silent_is_counted_for_fifteen_seconds(either: Jobs) -> None:
+    found = []
+    for silent in (0, 14, 16):
+        async with either.storage.database.write() as connection:
+            await leadership.beat(connection, this_worker(1))
+            seen = workers.update().values(seen_at=now() - timedelta(seconds=silent))
+            await connection.execute(seen)
+        found.append((await either.check())["alive"])
+    assert found == [1, 2, 0]
+    assert "last 15 seconds" in (Health.__doc__ or "")
 
 
 async def test_an_inline_scenario_takes_the_assumptions_of_the_request(jobs: Jobs) -> None:
