@@ -59,9 +59,38 @@ class Together:
 
 
 class LingeringProtocol(HttpToolsProtocol):
-    """Connections that answer one more request after the server was told to stop, and write answers at once."""
+    """Connections that answer one more request after the server was told to stop, write answers at once, and refuse what
+    cannot be read in its turn.
+
+    The server refuses it at once, so that the refusal is read as the answer to an earlier request, which is lost.
+    """
 
     stopping = False
+    unreadable: str | None = None
+
+    def data_received(self, data: bytes) -> None:
+        # Nothing after what could not be read is a request.
+        if self.unreadable is None:
+            super().data_received(data)
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuses what cannot be read, after the answers to the requests before it."""
+        newest, waits = self.cycle, bool(self.pipeline)
+        if newest is None or newest.response_complete or (newest.more_body and not waits):
+            super().send_400_response(msg)
+            return
+        if newest.more_body:
+            # It is the body of a request that waits, the last to come, that cannot be read.
+            self.pipeline.popleft()
+        self.unreadable = msg
+        # What still comes is taken and dropped: an end with something unread would take answers on their way with it.
+        self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        last = not self.pipeline
+        super().on_response_complete()
+        if self.unreadable is not None and last and not self.transport.is_closing():
+            super().send_400_response(self.unreadable)
 
     def shutdown(self) -> None:
         self.stopping = True

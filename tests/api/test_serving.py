@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import re
 import socket
 import threading
 import time
@@ -88,6 +89,35 @@ def test_an_idle_connection_does_not_hold_up_the_stop_for_long(
     with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
         running.should_exit = True
         assert connection.recv(1) == b""
+
+
+def all_answered(connection: socket.socket) -> list[bytes]:
+    """The statuses of all answers until the connection ends."""
+    found = b""
+    while part := connection.recv(4096):
+        found += part
+    return re.findall(rb"HTTP/1\.1 (\d+)", found)
+
+
+CHUNKED = b"POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n"
+UNREADABLE = {"no method": b"\x00\x01 nonsense\r\n\r\n", "a chunk without a size": CHUNKED + b"zz\r\nhi\r\n0\r\n\r\n"}
+
+
+@pytest.mark.parametrize("bad", UNREADABLE.values(), ids=UNREADABLE)
+@pytest.mark.parametrize("before", [0, 1, 2, 3])
+@pytest.mark.parametrize("together", [True, False])
+def test_what_cannot_be_read_is_refused_after_the_answers_to_what_came_before(
+    server: tuple[uvicorn.Server, int], bad: bytes, before: int, together: bool
+) -> None:
+    _, port = server
+    with contextlib.closing(socket.create_connection(("127.0.0.1", port), timeout=20)) as connection:
+        for part in [REQUEST * before + bad] if together else [*[REQUEST] * before, bad]:
+            connection.sendall(part)
+            time.sleep(0 if together else 0.02)
+        if before:
+            # What follows while the others are answered is no request any more.
+            connection.sendall(REQUEST)
+        assert all_answered(connection) == [b"200"] * before + [b"400"]
 
 
 def test_the_processes_stop_listening_together(monkeypatch: pytest.MonkeyPatch) -> None:
