@@ -59,10 +59,9 @@ class Together:
 
 
 class LingeringProtocol(HttpToolsProtocol):
-    """Connections that answer one more request after the server was told to stop, write answers at once, and refuse what
-    cannot be read in its turn.
+    """Connections that answer one more request after the server was told to stop, and write answers at once.
 
-    The server refuses it at once, so that the refusal is read as the answer to an earlier request, which is lost.
+    What cannot be read is refused in its turn: the server would do so at once, ahead of answers to earlier requests.
     """
 
     stopping = False
