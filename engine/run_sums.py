@@ -1,9 +1,9 @@
 """Contract sums of a tape by run, and behaviour applied to them: a scenario costs runs x months, not loans x months.
 
 A run is loans that share assumptions, age (where a curve goes by age), last month with defaults (where defaults stop
-before maturity), walk and output row. Chunks sum what their runs owe; the rows of a run are added over the chunks in
-tape order. Behaviour then goes over the runs of the whole tape, cut by scenario or, where those are few, by run, again
-by the request alone.
+before maturity), walk and output row; runs that differ in that month alone are a family (ext/families.pxi). Chunks sum
+what their runs owe; the rows of a run are added over the chunks in tape order. Behaviour then goes over the runs of the
+whole tape, cut by scenario or, where those are few, by run, again by the request alone.
 """
 
 from itertools import pairwise
@@ -156,12 +156,12 @@ class RunSums:
             row = int(self.keys[0, 3])
             return [Task(slice(0, scenarios), slice(0, 1), row, row + 1)]
         if scenarios >= FEW_SCENARIOS:
-            # Runs that behave alike for most of their months side by side: the core computes those months once.
-            self.order = np.lexsort(self.keys[:, [4, 3, 2, 1, 0]].T)
+            # Runs that behave alike side by side, those of a family by term: the core takes such months once.
+            self.order = np.lexsort(self.keys[:, [2, 3, 4, 1, 0]].T)
             cuts = np.linspace(0, scenarios, min(BLOCKS, scenarios) + 1).astype(int)
             every = slice(0, runs)
             return [Task(slice(int(a), int(b)), every, 0, self.plan.rows) for a, b in pairwise(cuts)]
-        self.order = np.lexsort(self.keys[:, [4, 2, 1, 0, 3]].T)
+        self.order = np.lexsort(self.keys[:, [2, 4, 1, 0, 3]].T)
         rows = self.keys[self.order, 3]
         parts = [slice(start, min(start + RUNS_A_TASK, runs)) for start in range(0, runs, RUNS_A_TASK)]
         return [Task(slice(0, scenarios), p, int(rows[p.start]), int(rows[p.stop - 1]) + 1) for p in parts]

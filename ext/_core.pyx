@@ -209,7 +209,9 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
     return 1
 
 
+include "families.pxi"
 include "table.pxi"
+include "apply.pxi"
 
 
 cdef void run_losses(const Rules *now, const Source *source, const double *rates, const double[:, ::1] extras,

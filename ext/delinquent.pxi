@@ -15,6 +15,7 @@ cdef inline double owed(const double *a, long t, long missed) noexcept nogil:
 cdef inline void begin_earlier(const Rules *rules, Contract *c) noexcept nogil:
     """Moves the rows of OUT c, which begin with the contract, to the cut-off."""
     c.balance += rules.missed
+    c.before = c.balance
     c.interest += rules.missed
     c.fees += rules.missed
     if c.flows != NULL:

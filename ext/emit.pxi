@@ -3,6 +3,7 @@
 cdef extern from "products.h" nogil:
     ctypedef struct products:
         const double *balance
+        const double *before
         const double *interest
         const double *fees
         const double *alive
@@ -24,7 +25,7 @@ cdef extern from "products.h" nogil:
         double *passed_on
         double *fee
     ctypedef struct liquidations:
-        const double *balance
+        const double *before
         const double *failing
         const double *capped
         int amortises
@@ -51,8 +52,10 @@ cdef struct Losses
 
 
 cdef struct Contract:
-    # each [0 .. months]: balance, rate x balance, fee x balance, capped loss by month of liquidation (or NULL)
+    # each [0 .. months]: balance after month t; balance before month t + 1, which is the same but for heads of families
+    # (ext/families.pxi), rate and fee times it; capped loss by month of liquidation (or NULL)
     const double *balance
+    const double *before
     const double *interest
     const double *fees
     const double *capped
@@ -66,13 +69,18 @@ cdef struct Contract:
     const double *penalties
 
 
-cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, double *scratch,
+cdef void emit(const Rules *rules, Contract c, Behaviour b, long months, double *scratch,
                     double **row) noexcept nogil:
     """OUT row[field][t - 1] for t in 1 .. months, for every row that is not NULL.
 
     Rows are closed under what they are made of (engine/projection.py). scratch: two arrays of months + 1.
     """
-    cdef long t
+    emit_parts(rules, c, b, months, scratch, row)
+    emit_totals(months, row)
+
+
+cdef void emit_parts(const Rules *rules, Contract c, Behaviour b, long months, double *scratch, double **row) noexcept nogil:
+    """OUT the fields that are not sums of others; the rest as emit."""
     if row[FORBEARANCE] != NULL:
         memset(row[FORBEARANCE], 0, months * sizeof(double))
     if row[MODIFIED] != NULL:
@@ -89,6 +97,11 @@ cdef simd_void emit(const Rules *rules, Contract c, Behaviour b, long months, do
         emit_defaulted(rules, c, months, row)
     emit_penalty(c, b, months, row[PREPAYMENT_PENALTY])
     before_draw(c, b, months, row)
+
+
+cdef simd_void emit_totals(long months, double **row) noexcept nogil:
+    """OUT the fields that are sums of others."""
+    cdef long t
     if row[NET_INTEREST] != NULL:
         for t in range(months):
             row[NET_INTEREST][t] = row[INTEREST][t] - row[SERVICING_FEE][t]
@@ -124,7 +137,7 @@ cdef void emit_paths(const Rules *rules, Contract c, Behaviour b, long months, d
     """OUT the fields that are not sums of others, for loans that pay or default."""
     cdef long t
     cdef products p
-    p.balance, p.interest, p.fees = c.balance, c.interest, c.fees
+    p.balance, p.before, p.interest, p.fees = c.balance, c.before, c.interest, c.fees
     p.alive, p.failing, p.foreclosure = b.alive, b.default, b.foreclosure
     p.kept, p.prepaid, p.paying = b.kept, b.prepaid, b.paying
     p.after, p.opening = rules.after, rules.prepayment_base == OPENING_NET
@@ -187,7 +200,7 @@ cdef void emit_liquidation(const Rules *rules, Contract c, Behaviour b, long mon
     cdef liquidations p
     if row[LIQUIDATION] == NULL:
         return
-    p.balance, p.failing, p.capped = c.balance, b.default, c.capped
+    p.before, p.failing, p.capped = c.before, b.default, c.capped
     p.amortises, p.severity, p.lag = rules.advancing == ADVANCE_ALL, rules.severity, rules.lag
     p.liquidated, p.lost, p.recovered = row[LIQUIDATION], row[LOSS], row[RECOVERY]
     emit_liquidations(&p, months)
@@ -197,6 +210,7 @@ cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, lon
                                 double *out) noexcept nogil:
     """OUT the balance in foreclosure: amortising with the loan under principal advancing, else frozen at default."""
     cdef long t
+    cdef const double *owed = c.balance if rules.after else c.before
     if out == NULL:
         return
     if rules.advancing == ADVANCE_ALL:
@@ -206,7 +220,7 @@ cdef simd_void emit_foreclosure(const Rules *rules, Contract c, Behaviour b, lon
         for t in range(rules.late - rules.missed + 1):
             defaults[t] = 0
         for t in range(rules.late - rules.missed + 1, months + 1):
-            defaults[t] = c.balance[t - 1 + rules.after - rules.late] * b.default[t]
+            defaults[t] = owed[t - 1 + rules.after - rules.late] * b.default[t]
         held(rules, c.rates + rules.remaining_at, defaults + 1, out, 0, months - 1)
     if rules.loss_at_default:
         book_early(rules, c, b, months, out)

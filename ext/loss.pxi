@@ -157,6 +157,7 @@ cdef void emit_losses(const Rules *rules, Contract c, Behaviour b, long months, 
     cdef long k, j, t, o = rules.after - rules.late
     cdef double share, base, lost
     cdef bint amortises = rules.advancing == ADVANCE_ALL
+    cdef const double *owed = c.balance if rules.after else c.before
     cdef double *liquidation = row[LIQUIDATION]
     if liquidation != NULL:
         memset(liquidation, 0, months * sizeof(double))
@@ -170,7 +171,7 @@ cdef void emit_losses(const Rules *rules, Contract c, Behaviour b, long months, 
         j = <long>l.lag[k]
         for t in range(j + 1 + rules.late - rules.missed, months + 1):
             share = l.share[k] * b.default[t - j]
-            base = share * (c.balance[t - 1] if amortises and j > 0 else c.balance[t - j - 1 + o])
+            base = share * (c.before[t - 1] if amortises and j > 0 else owed[t - j - 1 + o])
             if liquidation != NULL:
                 liquidation[t - 1] += base
             lost = share * l.loss[k * l.n + t]

@@ -9,8 +9,8 @@
 #include "contract.h"
 
 typedef struct {
-    /* IN [0 .. months]: what the contract says, the interest and fees of month t in t - 1 */
-    const double *balance, *interest, *fees;
+    /* IN [0 .. months]: what the contract says, balances after month t; those before month t, its interest and fees in t - 1 */
+    const double *balance, *before, *interest, *fees;
     /* IN [0 .. months]: shares alive, defaulting, in foreclosure, paying as scheduled, prepaid and paying interest */
     const double *alive, *failing, *foreclosure, *kept, *prepaid, *paying;
     /* whether defaults come after the month's payment, prepayments are of the balance before it, and defaulted balances
@@ -38,7 +38,7 @@ static inline __attribute__((always_inline)) vec principal_between(vec before, v
 }
 
 static inline __attribute__((always_inline)) void products_of(const products *p, long t, int one) {
-    const vec before = at(p->balance, t, one), after = at(p->balance, t + 1, one);
+    const vec before = at(p->before, t, one), after = at(p->balance, t + 1, one);
     if (p->performing) set(p->performing, t, after * at(p->alive, t + 1, one), one);
     if (p->defaulted) set(p->defaulted, t, (p->after ? after : before) * at(p->failing, t + 1, one), one);
     if (p->prepayment) set(p->prepayment, t, (p->opening ? before : after) * at(p->prepaid, t + 1, one), one);
@@ -66,8 +66,9 @@ SIMD static void emit_products(const products *given, long months) {
 }
 
 typedef struct {
-    /* IN: balances and shares defaulting [0 .. months], the least of loss and balance by month of liquidation */
-    const double *balance, *failing, *capped;
+    /* IN [0 .. months]: balances before month t in t - 1, shares defaulting, the least of loss and balance by month of
+     * liquidation */
+    const double *before, *failing, *capped;
     int amortises;
     double severity;
     long lag;
@@ -78,7 +79,7 @@ typedef struct {
 static inline __attribute__((always_inline)) void liquidations_of(const liquidations *p, long t, int one) {
     const long ago = t - p->lag;
     const vec share = at(p->failing, ago + 1, one);
-    const vec gone = at(p->balance, p->amortises ? t : ago, one) * share;
+    const vec gone = at(p->before, p->amortises ? t : ago, one) * share;
     set(p->liquidated, t, gone, one);
     if (!p->lost) return;
     vec part = gone * p->severity;
