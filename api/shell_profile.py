@@ -53,7 +53,10 @@ def tape_options(command: Any) -> Any:
 
 
 def reading(options: dict[str, Any]) -> dict[str, Any]:
-    """The options of read_tape and iter_tape out of those of a command."""
+    """The options of read_tape and iter_tape out of those of a command. Raises BadParameter."""
+    named = [theirs for theirs, _ in options["columns"]]
+    if again := [theirs for theirs in named if named.count(theirs) > 1]:
+        raise click.BadParameter(f"'{again[0]}' is mapped {len(again)} times; expected it once", param_hint="--map")
     given = {name: options[name] for name in ("layout", "period", "on_error", "origination", "floating")}
     return given | {"mapping": dict(options["columns"])}
 

@@ -158,7 +158,8 @@ def stored_refusal(error: Exception, part: Literal["api", "graphql"] = "api") ->
         case Conflict():
             return Refusal(409, sentence(error))
         case BadCursor():
-            return Refusal(400, sentence(error), [Fault("after", "is no cursor of a listing; expected a next_cursor")])
+            wanted = "a next_cursor" if part == "api" else "an end_cursor"
+            return Refusal(400, sentence(error), [Fault("after", f"is no cursor of a listing; expected {wanted}")])
         case BadRequest():
             name, *place = re.split(r"(?=[.\[])", error.path, maxsplit=1)
             path = CALLED[part].get(name, name) + "".join(place)

@@ -250,6 +250,8 @@ def test_a_mapping_says_which_of_two_columns_is_read(tmp_path: Path) -> None:
     (tmp_path / "tape.csv").write_text("balance,upb,annual_rate,remaining_term\n1000,2000,0.12,12\n")
     assert "has 'balance', 'upb' for balance" in refused("project", tmp_path / "tape.csv")
     assert "2,000.00" in done("project", tmp_path / "tape.csv", "--map", "upb=balance")
+    twice = refused("project", tmp_path / "tape.csv", "--map", "upb=balance", "--map", "upb=payment")
+    assert "'upb' is mapped 2 times; expected it once" in twice
 
 
 @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")])

@@ -234,6 +234,9 @@ def test_faults_bear_the_names_that_the_client_sent(client: Client, analyst: dic
     for listing in ("tapes", "runs", "scenarios"):
         ((path, message),) = told(client, analyst, f"{{ {listing}(first: 101) {{ nodes {{ id }} }} }}")
         assert (path, message) == ("first", "is 101; expected 1 to 100")
+    query = '{ tapes(after: "zzz") { nodes { id } } }'
+    (error,) = client.post("/graphql", json={"query": query}, headers=analyst).json()["errors"]
+    assert error["extensions"]["errors"][0]["message"].endswith("expected an end_cursor")
     submit = "mutation ($r: RunRequestInput!, $k: String) { submit_run(request: $r, idempotency_key: $k) { id } }"
     found = told(client, analyst, submit, r={"tape_id": tape["id"]}, k="k" * 256)
     assert found == [("idempotency_key", "has 256 characters; expected 1 to 255")]
