@@ -5,7 +5,6 @@ Requests are whole bytes made beforehand; answers are parsed by httptools. So th
 """
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -23,7 +22,7 @@ import uvloop
 
 from api.auth import issue_token
 from api.settings import Settings
-from bench.native import ROOT
+from bench.timing import of_child
 
 SECRET = "a secret of the benchmarks, of 32 bytes and more"
 START_SECONDS = 30.0
@@ -77,12 +76,9 @@ def serving(command: list[str], folder: Path) -> Iterator[Server]:
     """A server started by the command and a free port, until the end of the block; its log is kept in the folder."""
     settings = Settings(jwt_secret=SECRET, state_dir=str(folder))
     given = {"JWT_SECRET": SECRET, "STATE_DIR": str(folder), "LOG_FORMAT": "json"} | QUOTA
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     port, start = free_port(), time.perf_counter()
     with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(
-            [*command, str(port)], env=os.environ | given | {"PYTHONPATH": path}, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([*command, str(port)], env=of_child() | given, stdout=log, stderr=log)
     try:
         while not is_ready(port):
             assert process.poll() is None, (folder / "log").read_text()

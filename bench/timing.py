@@ -13,7 +13,7 @@ from typing import Any
 
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.native import ROOT
+from bench.native import BUILD, ROOT
 from bench.peers import MONTHS
 
 LOANS = int(os.environ.get("BENCH_LOANS", "200000"))
@@ -51,18 +51,22 @@ def timed(
     return result
 
 
+def of_child() -> dict[str, str]:
+    """The environment of a process that is timed: it finds bench/, and keeps bytecode, as what is installed does."""
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPATH": path, "PYTHONPYCACHEPREFIX": str(BUILD / "bytecode")}
+
+
 def in_child(benchmark: BenchmarkFixture, group: str, module: str, *arguments: str, rounds: int = 1) -> dict[str, Any]:
     """What a module of bench/ printed as JSON when it ran as a process of its own, once or as the best of a few.
 
     A child has a peak of memory of its own, and pays for its imports.
     """
-    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, "-m", module, *arguments]
 
     def run() -> dict[str, Any]:
-        done = subprocess.run(
-            command, check=False, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}, timeout=600
-        )
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=of_child(), timeout=600)
         assert done.returncode == 0, done.stderr
         found: dict[str, Any] = json.loads(done.stdout)
         return found
