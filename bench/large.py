@@ -18,6 +18,7 @@ import engine
 from bench import native, peers
 from bench.peers import MONTHS, Floats, Pool, pool_of
 from bench.test_kernel import LAG, SEVERITY, assumptions, request
+from bench.timing import shares_of
 
 COUPONS = np.arange(0.03, 0.08, 0.00625)  # lower ends of eight buckets
 AGES = np.array([0, 12, 24, 48, 72, 96])  # and of six
@@ -71,7 +72,7 @@ def scenarios(loans: int, count: int) -> dict[str, Any]:
     assert flows["balance"].shape == (count, MONTHS)
     return {
         "loans": loans, "scenarios": count, "seconds_of_one": one, "seconds": all_of_them,
-        "times_one": all_of_them / one, "peak_mb": peak_mb(),
+        "times_one": all_of_them / one, "peak_mb": peak_mb(), **shares_of(flows),
     }  # fmt: skip
 
 
@@ -131,6 +132,7 @@ def paths(loans: int, count: int) -> dict[str, Any]:
     return {
         "loans": loans, "paths": count, "seconds": seconds, "peak_mb": peak_mb(),
         "loan_months_per_second": loans * count * MONTHS / seconds, "balances": float(flows["balance"].sum()),
+        **shares_of(flows),
     }  # fmt: skip
 
 

@@ -208,6 +208,21 @@ SCALES: list[tuple[str, Callable[[Run], list[tuple[float, float]]], str, bool, s
 ]
 
 
+def stepped(run: Run) -> str:
+    """The cases whose loans did not all factor into a contract summed once and behaviour by scenario, and how many."""
+    rows = [
+        f"<tr><td>{escape(title(bench))}</td><td>{info.get('stepped', 0):.0%}</td>"
+        f"<td>{info.get('gone_over_by_scenario', 0):.0%}</td></tr>"
+        for bench in run.cases
+        if "stepped" in (info := bench["extra_info"]) or "gone_over_by_scenario" in info
+    ]
+    if not rows:
+        return "<p>The contracts of all loans were summed backward from their last payment, once for all scenarios.</p>"
+    heading = "<tr><th>share of loans</th><th>stepped by month, once</th><th>gone over by each scenario</th></tr>"
+    note = "In all other cases every contract was summed backward from its last payment, once for all scenarios."
+    return f'<p class="note">{note}</p><table>{heading}{"".join(rows)}</table>'
+
+
 def tables(run: Run) -> str:
     parts = []
     for group in run.groups():
@@ -245,6 +260,7 @@ def page(run: Run) -> str:
         ("Ratios to the yardsticks", ratios(run)),
         ("Roofline", roofline(run)),
         ("Scaling", scaling(run)),
+        ("What was stepped", stepped(run)),
         ("All cases", tables(run)),
     ]
     body = "".join(f"<h2>{name}</h2>{text}" for name, text in sections)

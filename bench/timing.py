@@ -48,7 +48,17 @@ def timed(
     told = {"yardstick": yardstick, "operations": operations, "bytes": bytes_moved}
     benchmark.extra_info.update({name: value for name, value in told.items() if value is not None})
     benchmark.extra_info["against"] = [] if yardstick else list(against)
+    benchmark.extra_info.update(shares_of(result))
     return result
+
+
+def shares_of(result: Any) -> dict[str, float]:
+    """The shares of a projection's loans that were stepped, and that every scenario went over again; if any were."""
+    work = getattr(result, "work", None)
+    if work is None:
+        return {}
+    shares = {"stepped": work.stepped / work.loans, "gone_over_by_scenario": work.repeated / work.loans}
+    return {name: share for name, share in shares.items() if share}
 
 
 def of_child() -> dict[str, str]:

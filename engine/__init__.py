@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from engine.assets import CashflowTable, GivenCashflow, Lease, Receivable, Revolving, StudentLoan
 from engine.assumptions import PRESETS, Assumptions, Condition, Conventions, Rule, Scenario
-from engine.cashflows import Cashflows
+from engine.cashflows import Cashflows, Work
 from engine.composed_curves import Burnout, Scaled, Seasonal, Timing
 from engine.conversion import convert
 from engine.curves import Abs, Cdr, Cpr, Hep, Mdr, Mhp, Psa, Sda, Smm, Vector
@@ -47,8 +47,8 @@ __all__ = [
     "ProjectionRequest", "PropertySeverity", "Psa", "RateSchedule", "RateStep", "ReadReport", "Receivable", "Revolving",
     "RowProblems", "Rule", "Scaled", "Scenario", "Schedule", "Sda", "Seasonal", "SeverityVector", "Smm",
     "StepDownPenalty", "StudentLoan", "Summary", "Tape", "TapeError", "TapeFileError", "Timing", "Vector",
-    "YieldMaintenance", "analytics", "convert", "credit_loss", "dates", "day_count", "iter_tape", "profile", "project",
-    "project_batches", "read_tape", "summarize", "transitions",
+    "Work", "YieldMaintenance", "analytics", "convert", "credit_loss", "dates", "day_count", "iter_tape", "profile",
+    "project", "project_batches", "read_tape", "summarize", "transitions",
 ]  # fmt: skip
 
 # Imported on first use, so that a projection does not wait for them.

@@ -9,11 +9,32 @@ from numpy.typing import NDArray
 from engine.fields import FIELD_INDEX
 
 
+class Work(msgspec.Struct, frozen=True, kw_only=True):
+    """How many loans were projected, and how many of them had their months gone over one by one.
+
+    stepped: those whose contract is walked month by month, once for each set of index values: rates that reset on a
+    path, dates, schedules, assets. The balances of the others follow backward from their last payment. repeated: those
+    that every scenario goes over again: all of them at loan level, else those whose losses depend on the loan. The
+    contract of any other loan is summed once, whatever the scenarios.
+    """
+
+    loans: int
+    stepped: int
+    repeated: int
+
+    def plus(self, other: "Work") -> "Work":
+        return Work(
+            loans=self.loans + other.loans, stepped=self.stepped + other.stepped,
+            repeated=self.repeated + other.repeated,
+        )  # fmt: skip
+
+
 class Cashflows(msgspec.Struct, frozen=True, kw_only=True):
     """Columns of a projection; `cashflows["interest"]` and `cashflows.interest` are the same array.
 
     Shape (periods,) for one scenario at pool level, with a leading axis for groups or loans, and before that one for
-    scenarios where there are several. groups: names along the group axis, "" for loans without one.
+    scenarios where there are several. groups: names along the group axis, "" for loans without one. work: how many
+    loans were stepped; none for cashflows that were stored.
     """
 
     columns: dict[str, NDArray[np.float64]]
@@ -23,6 +44,7 @@ class Cashflows(msgspec.Struct, frozen=True, kw_only=True):
     loan_ids: list[str] | None
     opening_balance: float
     periods: int
+    work: Work | None = None
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -68,7 +90,8 @@ class Cashflows(msgspec.Struct, frozen=True, kw_only=True):
             for name, column in self.columns.items()
         }
         opening = self.opening_balance + other.opening_balance
-        return msgspec.structs.replace(self, columns=columns, periods=periods, opening_balance=opening)
+        work = None if self.work is None or other.work is None else self.work.plus(other.work)
+        return msgspec.structs.replace(self, columns=columns, periods=periods, opening_balance=opening, work=work)
 
 
 def lengthened(column: NDArray[np.float64], periods: int) -> NDArray[np.float64]:

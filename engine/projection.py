@@ -31,6 +31,7 @@ from engine.penalty_tables import penalties_of
 from engine.plan import Plan, select
 from engine.rates import RateTables
 from engine.request import ProjectionRequest
+from engine.run_sums import work_of
 from engine.tape import Tape
 from engine.timing import AgedSums
 from engine.walks import Walks, walks_of
@@ -102,6 +103,7 @@ def project(
         loan_ids=loan_ids(loans) if request.level == "loan" else None,
         opening_balance=drawn_at_cutoff(loans),
         periods=periods,
+        work=work_of(plan, loans),
     )
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import _core
+from engine.cashflows import Work
 from engine.lanes import lay_out
 from engine.loan_arrays import LoanArrays
 from engine.plan import Plan
@@ -42,12 +43,27 @@ class Task(msgspec.Struct, frozen=True):
 
 def losses_need_loans(plan: Plan) -> bool:
     """Whether a loss is not linear in the balance, so that a run's sums do not tell it; but for capped ones."""
+    return bool(plan.behaviour.rules["general"].any() and sets_that_need_loans(plan).any())
+
+
+def sets_that_need_loans(plan: Plan) -> NDArray[np.bool_]:
+    """The sets of assumptions of which that is so in any scenario, bool (sets,)."""
     rules = plan.behaviour.rules
-    if not rules["general"].any():
-        return False
     advanced = rules["advancing"] == _core.ADVANCES_PRINCIPAL
     each = advanced | (rules["insured"] != 0) | (rules["recoups"] != 0) | (rules["proceeds_at"] >= 0)
-    return bool(((rules["general"] != 0) & each).any())
+    found: NDArray[np.bool_] = ((rules["general"] != 0) & each).any(axis=0)
+    return found
+
+
+def work_of(plan: Plan, loans: LoanArrays) -> Work:
+    """How many of the loans are stepped, and how many every scenario goes over again."""
+    stepped = 0 if loans.contracts is None else int(np.count_nonzero(loans.contracts.stepped))
+    repeated = len(loans) if plan.level == "loan" else 0
+    if plan.level != "loan" and losses_need_loans(plan):
+        repeated = int(
+            np.count_nonzero(np.broadcast_to(sets_that_need_loans(plan)[plan.behaviour.members], len(loans)))
+        )
+    return Work(loans=len(loans), stepped=stepped, repeated=repeated)
 
 
 class RunSums:
