@@ -212,6 +212,7 @@ cdef int allocate(Work *w, long months, long max_lag, bint lanes) noexcept nogil
 include "families.pxi"
 include "table.pxi"
 include "apply.pxi"
+include "loan_rows.pxi"
 
 
 cdef void run_losses(const Rules *now, const Source *source, const double *rates, const double[:, ::1] extras,
@@ -361,6 +362,8 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
     cdef long kept = min(periods, months)
     cdef bint streamed = out.shape[0] * out.shape[1] * out.shape[2] * out.shape[3] * <long>sizeof(double) >= STREAM_FROM
     cdef const Rules *now
+    cdef PlainRows plain
+    cdef bint more
     memset(&tables, 0, sizeof(Tables))
     if walked is not None:
         tables = walked.tables()
@@ -374,11 +377,17 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
         free(l.memory)
         free(w.memory)
         raise MemoryError("no room for a projection's penalties")
+    if not allocate_plain(&plain, needed, months, periods, out, streamed):
+        free(p.memory)
+        free(l.memory)
+        free(w.memory)
+        raise MemoryError("no room for a projection's walks")
     with nogil:
         for f in range(N_FIELDS):
             row[f] = w.rows + f * n if needed[f] else NULL
         for s in range(rule.shape[0]):
             before = NULL
+            plain.run = -1
             for r in range(runs.shape[0]):
                 point(&source, loans, &tables, &runs[r, 0])
                 if source.forward:
@@ -393,6 +402,10 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                 behave(now, &rates[0], runs[r, RUN_AGE], runs[r, RUN_TERM], runs[r, RUN_WALK], m, n, begin, &w.b)
                 memcpy(known, key, sizeof(key))
                 before = known
+                if plain.within and is_plain(now, &runs[r, 0]):
+                    more = r + 1 < runs.shape[0] and is_plain(&rule[s, runs[r + 1, RUN_SET]], &runs[r + 1, 0])
+                    write_plain(&plain, loans, runs, loan_at, now, w.b, r, more, s, slot, row, out)
+                    continue
                 for f in range(N_FIELDS):
                     if slot[f] >= 0 and kept > m:
                         memset(row[f] + m, 0, (kept - m) * sizeof(double))
@@ -440,6 +453,7 @@ def project_loans(const double[:, ::1] loans, const double[:, ::1] extras, Walke
                                 if periods > kept:
                                     memset(&out[slot[f], s, at, 0] + kept, 0, (periods - kept) * sizeof(double))
         stream_end()
+        free(plain.memory)
         free(p.memory)
         free(l.memory)
         free(w.memory)

@@ -237,26 +237,57 @@ static void contract_sums(const contract_run *run, long months, double severity,
     else contract_000(run, months, 0, 0, balance, interest, fees, capped, ring);
 }
 
-/* Contract balances of one vector of eight loans, lane by lane: OUT rows [LANES][stride], each [0 .. months]. */
-SIMD static void contract_lanes(const contract_run *run, long vector, long months, double *rows, long stride) {
-    const vec payment = ((const vec *)run->payment)[vector], factor = ((const vec *)run->factor)[vector];
-    const vec tail = ((const vec *)run->tail)[vector], last = ((const vec *)run->last)[vector];
-    const vec io = ((const vec *)run->interest_only)[vector];
-    double first_end, last_end, io_low, io_high;
-    span((const double *)&last, LANES, &first_end, &last_end);
-    span((const double *)&io, LANES, &io_low, &io_high);
-    vec a = {0};
+/* The walk of one vector of eight loans, which can be left and gone on with: a month waits for the one after it, so there
+ * is time for something else meanwhile. */
+typedef struct {
+    line balance, payment, factor, tail, last, interest_only;
+    double first_end, io_high;
+    long t;       /* the next month, -1 when all are done */
+    double *rows; /* OUT balances lane by lane, [LANES][stride], each [0 .. months] */
+    long stride;
+} lanes_walk;
+
+static void begin_walk(lanes_walk *w, const contract_run *run, long vector, long months, double *rows, long stride) {
+    double last_end, io_low;
+    w->balance = (line){0};
+    w->payment = ((const vec *)run->payment)[vector];
+    w->factor = ((const vec *)run->factor)[vector];
+    w->tail = ((const vec *)run->tail)[vector];
+    w->last = ((const vec *)run->last)[vector];
+    w->interest_only = ((const vec *)run->interest_only)[vector];
+    span((const double *)&w->last, LANES, &w->first_end, &last_end);
+    span((const double *)&w->interest_only, LANES, &io_low, &w->io_high);
+    w->rows = rows;
+    w->stride = stride;
+    w->t = months < (long)last_end ? months : (long)last_end;
     for (long i = 0; i < LANES; i++)
-        for (long t = months; t > (long)last_end; t--) rows[i * stride + t] = 0;
-    for (long t = months < (long)last_end ? months : (long)last_end; t >= 0; t--) {
+        for (long t = months; t > w->t; t--) rows[i * stride + t] = 0;
+}
+
+/* Some months on, or to the end. */
+SIMD static void walk_lanes(lanes_walk *w, long months) {
+    const vec payment = w->payment, factor = w->factor, tail = w->tail, last = w->last, io = w->interest_only;
+    const long stop = w->t >= months ? w->t - months : -1;
+    vec a = w->balance;
+    double *rows = w->rows;
+    for (long t = w->t; t > stop; t--) {
         const vec now = (vec){0} + (double)t, next = now + 1.0;
         vec owed = (a + payment) * factor;
-        if ((double)t >= first_end || (double)(t + 1) <= io_high) {
+        if ((double)t >= w->first_end || (double)(t + 1) <= w->io_high) {
             owed = choose(below(io, next), owed, a);
             owed = choose(below(now, last), owed, choose(below(last, now), (vec){0}, tail));
         }
         a = owed;
-        for (long i = 0; i < LANES; i++) rows[i * stride + t] = a[i];
+        for (long i = 0; i < LANES; i++) rows[i * w->stride + t] = a[i];
     }
+    w->balance = a;
+    w->t = stop;
+}
+
+/* Contract balances of one vector of eight loans, lane by lane: OUT rows [LANES][stride], each [0 .. months]. */
+static void contract_lanes(const contract_run *run, long vector, long months, double *rows, long stride) {
+    lanes_walk w;
+    begin_walk(&w, run, vector, months, rows, stride);
+    walk_lanes(&w, months + 1);
 }
 #endif

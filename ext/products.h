@@ -37,21 +37,31 @@ static inline __attribute__((always_inline)) vec principal_between(vec before, v
     return choose(below(rounding, paid) | below(paid, -rounding), paid, (vec){0});
 }
 
+/* PUT(row, value) of each of those fields that has a row, in the months from t on; INTEREST and FEES: due by contract. */
+#define PRODUCTS(p, t, one, INTEREST, FEES, PUT)                                                               \
+    do {                                                                                                       \
+        const vec before = at((p)->before, t, one), after = at((p)->balance, t + 1, one), none = {0};          \
+        if ((p)->performing) PUT((p)->performing, after * at((p)->alive, t + 1, one));                         \
+        if ((p)->defaulted) PUT((p)->defaulted, ((p)->after ? after : before) * at((p)->failing, t + 1, one)); \
+        if ((p)->prepayment) PUT((p)->prepayment, ((p)->opening ? before : after) * at((p)->prepaid, t + 1, one)); \
+        if ((p)->passed_on) PUT((p)->passed_on, (INTEREST) * at((p)->paying, t + 1, one));                     \
+        if ((p)->fee) PUT((p)->fee, (FEES) * at((p)->alive, t, one));                                          \
+        if (!(p)->scheduled && !(p)->expected && !(p)->advanced) break;                                        \
+        const vec due = principal_between(before, after);                                                      \
+        const vec failing = (p)->amortises ? at((p)->failing, t + 1, one) : none;                              \
+        const vec held = (p)->amortises ? at((p)->foreclosure, t + 1, one) : none;                             \
+        if ((p)->scheduled)                                                                                    \
+            PUT((p)->scheduled, due * (at((p)->kept, t + 1, one) + (held - (p)->newly * failing)));            \
+        if ((p)->expected)                                                                                     \
+            PUT((p)->expected,                                                                                 \
+                due * (at((p)->alive, t, one) + (held - ((p)->after ? (p)->newly : 1.0) * failing)));          \
+        if ((p)->advanced) PUT((p)->advanced, due * (held - (p)->newly * failing));                            \
+    } while (0)
+
 static inline __attribute__((always_inline)) void products_of(const products *p, long t, int one) {
-    const vec before = at(p->before, t, one), after = at(p->balance, t + 1, one);
-    if (p->performing) set(p->performing, t, after * at(p->alive, t + 1, one), one);
-    if (p->defaulted) set(p->defaulted, t, (p->after ? after : before) * at(p->failing, t + 1, one), one);
-    if (p->prepayment) set(p->prepayment, t, (p->opening ? before : after) * at(p->prepaid, t + 1, one), one);
-    if (p->passed_on) set(p->passed_on, t, at(p->interest, t, one) * at(p->paying, t + 1, one), one);
-    if (p->fee) set(p->fee, t, at(p->fees, t, one) * at(p->alive, t, one), one);
-    if (!p->scheduled && !p->expected && !p->advanced) return;
-    const vec due = principal_between(before, after), none = {0};
-    const vec failing = p->amortises ? at(p->failing, t + 1, one) : none;
-    const vec held = p->amortises ? at(p->foreclosure, t + 1, one) : none;
-    if (p->scheduled) set(p->scheduled, t, due * (at(p->kept, t + 1, one) + (held - p->newly * failing)), one);
-    if (p->expected)
-        set(p->expected, t, due * (at(p->alive, t, one) + (held - (p->after ? p->newly : 1.0) * failing)), one);
-    if (p->advanced) set(p->advanced, t, due * (held - p->newly * failing), one);
+#define SET(ROW, X) set(ROW, t, X, one)
+    PRODUCTS(p, t, one, at(p->interest, t, one), at(p->fees, t, one), SET);
+#undef SET
 }
 
 /* OUT the fields of months 1 .. months. */
