@@ -56,7 +56,10 @@ def read_cells(reading: Reading, cells: "pa.StringArray") -> Cells:
         tidy = extracted(tidy, reading)
     match reading.kind:
         case "text":
-            return Cells(as_texts(tidy), with_nul(tidy), "text without the character U+0000")
+            bad, expected = holds(tidy, "\0"), "text without the character U+0000"
+            if reading.once and (joined := holds(tidy, ";")).any():
+                bad, expected = bad | joined, "one text"
+            return Cells(as_texts(tidy), bad, expected)
         case "date":
             return dates(tidy, reading.form)
         case "code":
@@ -73,11 +76,11 @@ def read_cells(reading: Reading, cells: "pa.StringArray") -> Cells:
     return Cells(np.where(bad, np.nan, values), bad, expected)
 
 
-def with_nul(cells: Any) -> Mask:
-    """Which cells hold the character NUL."""
+def holds(cells: Any, part: str) -> Mask:
+    """Which cells hold a part of a text."""
     from pyarrow import compute as pc
 
-    found: Mask = pc.match_substring(cells, "\0").fill_null(False).to_numpy(zero_copy_only=False)
+    found: Mask = pc.match_substring(cells, part).fill_null(False).to_numpy(zero_copy_only=False)
     return found
 
 

@@ -27,7 +27,8 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     theirs: columns of the file; the first that holds a value counts, loan by loan. kind: what the cells hold; a
     percent becomes a decimal, a date its month. form: strptime format of a date. codes: cell -> value, anything else
     is a fault. blanks: cells that stand for no value, beside empty ones. pattern: regular expression whose first group
-    is the value. scale: what numbers are divided by.
+    is the value. scale: what numbers are divided by. once: whether a text with a semicolon, by which repeated elements
+    are joined, is a fault.
     """
 
     ours: str
@@ -39,6 +40,7 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
     pattern: str = ""
     scale: float = 1.0
     upper: bool = False
+    once: bool = False
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):

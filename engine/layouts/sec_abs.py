@@ -15,7 +15,7 @@ ZERO_BALANCE = {
 DAY_MONTH = ("%m/%Y", "%m-%d-%Y")
 
 COMMON = (
-    Reading(ours="loan_id", theirs=("assetNumber",), kind="text"),
+    Reading(ours="loan_id", theirs=("assetNumber",), kind="text", once=True),
     Reading(ours="balance", theirs=("reportingPeriodActualEndBalanceAmount",)),
     Reading(ours="annual_rate", theirs=("reportingPeriodInterestRatePercentage", "originalInterestRatePercentage")),
     Reading(ours="remaining_term", theirs=("remainingTermToMaturityNumber",), kind="months"),

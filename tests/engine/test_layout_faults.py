@@ -137,6 +137,22 @@ def test_a_column_that_is_read_and_comes_twice_is_refused() -> None:
     assert {"title", "title (2)"} <= set(tape(io.BytesIO(untold)).extra)
 
 
+@pytest.mark.parametrize(
+    ("element", "again", "shown"),
+    [
+        ("assetNumber", "7", "'1;7'; expected one text"),
+        ("reportingPeriodActualEndBalanceAmount", "3", "'25000.00;3'; expected a number"),
+        ("remainingTermToMaturityNumber", "3", "'60;3'; expected whole months"),
+    ],
+)
+def test_an_element_that_is_read_and_comes_twice_is_faulty(element: str, again: str, shown: str) -> None:
+    more = f"<{element}>{again}</{element}>"
+    message = refused(ex102(asset(1, more=more), asset(2)), layout="sec_auto")
+    assert message.endswith(f"row 1, column '{element}' is {shown}")
+    kept = tape(ex102(asset(1, more=more), asset(2)), layout="sec_auto", on_error="skip")
+    assert list(columns_of(kept).loan_id) == ["2"]
+
+
 def test_two_columns_that_a_mapping_names_for_one_are_refused() -> None:
     message = "mapping names 'STATE' and 'SELLER' for group; expected one column"
     assert message in refused(fannie({}), mapping={"STATE": "group", "SELLER": "group"})
