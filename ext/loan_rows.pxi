@@ -156,6 +156,8 @@ cdef void write_plain(PlainRows *plain, const double[:, ::1] loans, const long[:
             if plain.direct:
                 cached_fields(&fields, months, plain.periods)
                 continue
+            for k in range(count):
+                expect_row(first[k] + at * plain.periods, plain.kept)
             cached_fields(&fields, months, plain.kept)
             for k in range(count):
                 write_row(first[k] + at * plain.periods, working[wanted[k]], plain.kept, True)
