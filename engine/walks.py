@@ -150,7 +150,7 @@ def shares_of(loans: "LoanArrays", terms: Contracts) -> tuple[Floats, Floats, Fl
 
     Then what is drawn in each month, which only given cashflows say, and where each loan's begin.
     """
-    if not terms.schedules:
+    if terms.schedule.max(initial=-1) < 0:  # some of a tape's loans may have none of its schedules
         return np.zeros(1), np.zeros(1), np.broadcast_to(np.float64(-1), (len(loans),))
     by_age = np.array([each.by == "age" for each in terms.schedules])
     entered = np.where(by_age[terms.schedule] & (terms.schedule >= 0), loans.first_age, 0)

@@ -187,6 +187,25 @@ def test_timing_states_losses_at_the_cutoff() -> None:
     assert flows["loss"][:4] == pytest.approx([0, 15, 15, 0])
 
 
+def test_timing_is_of_its_own_loans_whatever_the_others_have() -> None:
+    # Half of 1,000 defaults in the first month; the other group's loan alone has a schedule, or a table of cashflows.
+    own = msgspec.structs.replace(NO_AMORTIZATION, group="own")
+    plain = engine.Loan(balance=100.0, annual_rate=0.0, remaining_term=2, amortization="bullet")
+    table = engine.CashflowTable(balances=[100.0, 50.0, 0.0], interest=[0.0, 0.0])
+    schedule = engine.Schedule(balances=[100.0, 50.0, 0.0])
+    curve = engine.Timing(cumulative=0.5, timing=[1.0], base="cutoff_balance")
+    assumed = engine.Assumptions(groups={"own": engine.Assumptions(default=curve)})
+    for other in (
+        msgspec.structs.replace(plain, amortization="schedule", schedule="its"),
+        engine.GivenCashflow(cashflows="its"),
+    ):
+        tape = engine.Tape(loans=[own, other], schedules={"its": schedule}, cashflows={"its": table})
+        flows = engine.project(engine.ProjectionRequest(tape=tape, assumptions=assumed, level="group"))
+        assert flows.groups == ("own", "")
+        assert flows["default"][0][:2] == pytest.approx([500, 0])
+        assert flows["default"][1] == pytest.approx(np.zeros(flows.periods))
+
+
 def test_timing_states_amounts_whatever_the_default_base() -> None:
     loan = engine.Loan(balance=1000.0, annual_rate=0.12, remaining_term=10, amortization="linear")
     curve = engine.Timing(cumulative=0.1, timing=[0.5, 0.5], base="cutoff_balance")
