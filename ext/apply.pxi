@@ -202,7 +202,7 @@ def project_runs(const double[:, ::1] loans, Walked walked, Penalties penalties,
     cdef Tables tables
     cdef Summing summing
     cdef Applying applying
-    cdef long begin, end, r, n = months + 2
+    cdef long begin, end, at, r, n = months + 2
     cdef long[:, ::1] keys = np.empty((rows.shape[0], KEY_COLUMNS), dtype=np.int64)
     cdef Kept kept = kept_in(rows, with_rate, with_fee, flows_at, penalties_at)
     memset(&tables, 0, sizeof(Tables))
@@ -222,8 +222,10 @@ def project_runs(const double[:, ::1] loans, Walked walked, Penalties penalties,
                     &rates[0], n, &summing, begin, end, rows)
             for r in range(begin, end):
                 key_of(&runs[r, 0], &keys[r - begin, 0])
-            next_families(keys, NULL, 0, end - begin, &applying)
-            fields_of(&kept, keys, NULL, set_of, pair, &rates[0], rule, slot, periods, first_out, &applying, out)
+            at = 0
+            while at < end - begin:
+                at = next_families(keys, NULL, at, end - begin, &applying)
+                fields_of(&kept, keys, NULL, set_of, pair, &rates[0], rule, slot, periods, first_out, &applying, out)
             begin = end
         end_summing(&summing)
         end_applying(&applying)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import engine
+from engine import run_order, run_sums
 
 FIELDS = list(engine.FIELD_NAMES)
 CURVES: list[Any] = [
@@ -95,6 +97,101 @@ def test_families_give_the_sums_of_their_loans(
             group[name].reshape(len(several), len(group.groups), -1).sum(axis=1), by_loan.sum(axis=1), rtol=0,
             atol=scale, err_msg=name,
         )  # fmt: skip
+
+
+def agrees_with_loans(tape: engine.Tape, scenarios: list[engine.Scenario], **more: Any) -> None:
+    """Checks the pool's fields against the sums of those by loan, which know no runs."""
+    pool, loan = (
+        engine.project(engine.ProjectionRequest(tape=tape, scenarios=scenarios, level=level, fields=FIELDS, **more))
+        for level in ("pool", "loan")
+    )
+    for name in FIELDS:
+        by_loan = loan[name].reshape(len(scenarios), len(tape), -1)
+        scale = 1e-12 * np.abs(by_loan).sum(axis=1).max(initial=0) + 1e-13 * loan.opening_balance
+        found = pool[name].reshape(len(scenarios), -1)
+        np.testing.assert_allclose(found, by_loan.sum(axis=1), rtol=0, atol=scale, err_msg=name)
+
+
+@pytest.mark.parametrize("count", [3, 40])
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("recovery_lag", [3, 8, 0]),
+        ("severity", [0.2, 0.9, 0.5]),
+        ("advancing", ["none", "principal_and_interest", "interest"]),
+        ("default", [engine.Cdr(rate=0.1), engine.Mdr(rate=0.01), engine.Vector(unit="mdr", values=[0.02])]),
+        ("rates", [{"ref": engine.FlatRate(rate=rate)} for rate in (0.01, 0.1, 0.04)]),
+    ],
+)
+def test_a_head_is_of_its_own_scenario(name: str, values: list[Any], count: int) -> None:
+    """Scenarios that differ in one thing, several of them in a task: some share their sums by month, others do not."""
+    assumed = engine.Assumptions(
+        prepayment=engine.Cpr(rate=0.1), default=engine.Cdr(rate=0.1), severity=0.9, recovery_lag=4,
+        advancing="principal_and_interest", rates={"ref": engine.FlatRate(rate=0.03)},
+    )  # fmt: skip
+    scenarios = [
+        engine.Scenario(name=str(k), assumptions=msgspec.structs.replace(assumed, **{name: values[k % 3]}))
+        for k in range(count)
+    ]
+
+    def floating(value: Any) -> list[Any]:
+        return [None, value] * 20
+
+    tape = engine.Tape.from_columns(
+        balance=np.linspace(100, 1e4, 40), annual_rate=0.05, remaining_term=np.arange(40) % 20 + 1,
+        index=floating("ref"), margin=floating(0.02), first_reset=floating(1), reset_frequency=floating(3),
+    )  # fmt: skip
+    agrees_with_loans(tape, scenarios)
+
+
+@pytest.mark.parametrize("what", ["recast", "level", "penalty", "quarterly", "status", "late"])
+def test_what_heads_do_not_know_is_done_run_by_run(what: str) -> None:
+    """Curtailments, penalties, payments by the quarter, and loans in default or late at the cut-off, of many terms."""
+    assumed = engine.Assumptions(
+        prepayment=engine.Cpr(rate=0.1), default=engine.Cdr(rate=0.1), severity=0.4, recovery_lag=4,
+        curtailment=engine.Smm(rate=0.02) if what in ("recast", "level") else None,
+    )  # fmt: skip
+    if what == "late":
+        rolls = engine.Delinquency(roll=[0.1, 0.3, 0.5], cure=[0.2, 0.1])
+        assumed = msgspec.structs.replace(assumed, default=None, delinquency=rolls)
+    loans = range(40)
+    columns: dict[str, Any] = {}
+    if what == "penalty":
+        columns["penalty"] = ["fee" if k % 2 else None for k in loans]
+    if what == "quarterly":
+        columns["payment_frequency"] = "quarterly"
+    if what in ("status", "late"):
+        columns["status"] = ["default" if k % 7 == 3 else "delinquent_30" if k % 7 == 5 else "current" for k in loans]
+        columns["months_in_status"] = [1 if k % 7 == 3 else None for k in loans]
+    terms = np.arange(40) % 20 + 1
+    tape = engine.Tape.from_columns(
+        balance=np.linspace(100, 1e4, 40), annual_rate=0.05, remaining_term=3 * terms if what == "quarterly" else terms,
+        penalties={"fee": [engine.PercentagePenalty(months=9, rate=0.03)]}, **columns,
+    )  # fmt: skip
+    rules = engine.Conventions(after_curtailment="level" if what == "level" else "recast")
+    agrees_with_loans(tape, [engine.Scenario(name="it", assumptions=assumed)], conventions=rules)
+
+
+def test_no_family_is_left_out_where_many_runs_are_done_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six hundred groups of two loans, in parts of more families than the core takes up at once."""
+    monkeypatch.setattr(run_order, "LITTLE", 0)
+    monkeypatch.setattr(run_order, "A_LOAN", 0)
+    monkeypatch.setattr(run_sums, "RUNS_AT_A_TIME", 1_000)
+    random = np.random.default_rng(8)
+    tape = engine.Tape.from_columns(
+        balance=random.uniform(1, 1e6, 1_200), annual_rate=0.05, remaining_term=random.integers(1, 30, 1_200),
+        group=[str(i % 600) for i in range(1_200)],
+    )  # fmt: skip
+    assumed = engine.Assumptions(default=engine.Cdr(rate=0.1), severity=0.4, recovery_lag=3)
+    group, loan = (
+        engine.project(engine.ProjectionRequest(tape=tape, assumptions=assumed, level=level, fields=FIELDS))
+        for level in ("group", "loan")
+    )
+    place = [group.groups.index(str(i)) for i in range(600)]
+    for name in FIELDS:
+        by_loan = loan[name].reshape(2, 600, -1)
+        scale = 1e-12 * np.abs(by_loan).max(initial=0)
+        np.testing.assert_allclose(group[name][place], by_loan.sum(axis=0), rtol=1e-12, atol=scale, err_msg=name)
 
 
 def test_interest_only_pools_of_many_terms_pay_no_principal_before_the_first_matures() -> None:
