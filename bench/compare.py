@@ -18,6 +18,9 @@ RESULTS, OLD_RESULTS = BUILD / "results.json", BUILD / "baseline-times.json"
 TOLERANCE = {"core": 0.005, "all": 0.03}  # of counts made by the same compiler, Python and NumPy
 OTHER_TOOLS = 0.15  # of counts made by others
 LEAST_NOISE = 0.05  # of times
+FEWEST_ROUNDS = 3  # that tell how far rounds lie apart
+UNKNOWN_NOISE = 0.5  # of a case of fewer
+UNTOUCHED = ("yardstick_", "numba", "import[numpy]", "empty_handler")  # cases in which nothing of the engine runs
 
 
 def verdict(old: float, new: float, tolerance: float) -> str:
@@ -28,18 +31,31 @@ def verdict(old: float, new: float, tolerance: float) -> str:
 
 
 def noise(stats: dict[str, float]) -> float:
-    """How far the rounds of a case lie apart: the median over the best, as a share."""
+    """How far the rounds of a case lie apart: the median over the best, as a share; of a few rounds it is not known."""
+    if stats["rounds"] < FEWEST_ROUNDS:
+        return UNKNOWN_NOISE
     return stats["median"] / stats["min"] - 1 if stats["min"] > 0 else 0.0
 
 
-def verdict_of_times(old: dict[str, float], new: dict[str, float]) -> tuple[str, float]:
+def verdict_of_times(old: dict[str, float], new: dict[str, float], drift: float = 0.0) -> tuple[str, float]:
     """The verdict on two sets of rounds, and the band of noise.
 
-    Both the best and the median have to leave the band, which is as wide as the rounds of either lie apart.
+    Both the best and the median have to leave the band, which is as wide as the rounds of either lie apart, and wider
+    by the machine's drift.
     """
-    band = max(LEAST_NOISE, noise(old), noise(new))
+    band = (1 + max(LEAST_NOISE, noise(old), noise(new))) * (1 + drift) - 1
     verdicts = {verdict(old[name], new[name], band) for name in ("min", "median")}
     return (verdicts.pop() if len(verdicts) == 1 else "same"), band
+
+
+def drift_of(old: dict[str, dict[str, float]], new: dict[str, dict[str, float]]) -> float:
+    """How much the machine changed between two runs: the most by which the best round of a case in UNTOUCHED did."""
+    changes = [
+        max(old[name]["min"], stats["min"]) / min(old[name]["min"], stats["min"]) - 1
+        for name, stats in new.items()
+        if name in old and name.partition("::test_")[2].startswith(UNTOUCHED) and stats["rounds"] >= FEWEST_ROUNDS
+    ]
+    return max(changes, default=0.0)
 
 
 def compare_counts(old: Baseline, new: Baseline) -> int:
@@ -80,14 +96,16 @@ def compare_times() -> None:
     if brands[0] != brands[1]:
         print(f"Times: of other machines ({brands[0]}, {brands[1]}), not compared.")
         return
-    before = {bench["fullname"]: bench["stats"] for bench in old["benchmarks"]}
+    before, now = ({bench["fullname"]: bench["stats"] for bench in run["benchmarks"]} for run in (old, new))
+    drift = drift_of(before, now)
     verdicts: dict[str, list[str]] = {"worse": [], "better": [], "same": []}
     for bench in new["benchmarks"]:
         if (was := before.get(bench["fullname"])) is not None:
-            found, band = verdict_of_times(was, bench["stats"])
+            found, band = verdict_of_times(was, bench["stats"], drift)
             change = bench["stats"]["min"] / was["min"] - 1
             verdicts[found].append(f"  {bench['name']:<58} {found}: {change:+.1%}, beyond {band:.0%} of noise")
     print(f"Times of {RESULTS.name} against {OLD_RESULTS.name}: {tally(verdicts)}")
+    print(f"  Cases without the engine moved by {drift:.0%} at most; as much is allowed beside the noise of rounds.")
     print("\n".join(verdicts["worse"] + verdicts["better"]))
 
 

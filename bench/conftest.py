@@ -13,7 +13,7 @@ from bench.peers import Floats, Pool, floating_pool_of, pool_of
 from bench.timing import LOANS
 
 HIDDEN = frozenset(
-    {"loan_months_per_second", "threads", "yardstick", "against", "operations", "bytes", "loans", "months"}
+    {"loan_months_per_second", "threads", "yardstick", "against", "operations", "bytes", "memory", "loans", "months"}
 )
 
 

@@ -58,7 +58,7 @@ def pool_of(loans: int, **more: Any) -> Pool:
     return Pool(columns, tape_of(columns, loans, **more))
 
 
-def floating_pool_of(loans: int) -> Pool:
+def floating_pool_of(loans: int, **more: Any) -> Pool:
     """The same loans without a fee, floating over an index: a reset a year, caps of 2% a reset and 9.5% for life."""
     plain = pool_of(loans).columns
     number = np.arange(len(plain["balance"]))
@@ -71,7 +71,7 @@ def floating_pool_of(loans: int) -> Pool:
         "index": INDEX, "margin": columns["margin"][:loans], "first_reset": columns["first_reset"][:loans].astype(int),
         "reset_frequency": 12, "periodic_cap": PERIODIC_CAP, "periodic_floor": PERIODIC_CAP, "life_cap": LIFE_CAP,
     }  # fmt: skip
-    return Pool(columns, tape_of(columns, loans, **contract))
+    return Pool(columns, tape_of(columns, loans, **contract, **more))
 
 
 def tape_of(columns: dict[str, Floats], loans: int, **more: Any) -> engine.Tape:

@@ -72,10 +72,18 @@ LIMITS = {"memory in use": "store", "new memory": "fill new memory"}  # what a l
 REST, RUN = "rest_projection_of_one_loan", "run_of_a_million_loans_beside_the_bare_kernel"
 AROUND = "threads share stores and arithmetic, not the millisecond of checks, sorting and starting them around these"
 SUMS = "the further scenarios cost months x fields of each run; the less one scenario takes, the more they are of it"
+FACTORED = "fixed rates factor, so their months are not stepped; months and resets of floating loans are"
 TARGETS: list[Target] = [
     *shared("engine_full", "full", "0.8 of the full yardstick", 0.8, "Pool level, all assumptions on"),
     *shared("engine_on_the_work_of_the_yardstick", "level pay", "0.8 of `level pay`", 0.8, "Plain level pay"),
-    *shared("engine_floating", "level pay", "0.5 of plain level pay", 0.5, "Floating loans on a rate path"),
+    *shared("engine_floating", "level pay", "0.5 of plain `level pay`", 0.5, "Floating loans on a rate path"),
+    *(
+        Target(
+            name=f"The same beside the engine's own fixed-rate loans, {count} thread(s)", goal="0.5 of engine_full",
+            measured=over(f"engine_floating[{count}]", RATE, f"engine_full[{count}]", RATE), least=0.5, limit=FACTORED,
+        )
+        for count in (1, 2)
+    ),
     *(
         Target(
             name=f"Loan level into {into}, eight fields, {count} thread(s)", goal=f"0.8 of `{limit}`", least=0.8,

@@ -12,6 +12,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import engine
 from bench.native import aligned
 from bench.peers import MONTHS, Pool, pool_of
+from bench.targets import LIMITS
 from bench.test_kernel import WORKED, assumptions, request
 from bench.timing import LOANS, ROUNDS, timed
 
@@ -57,6 +58,23 @@ def case(
     stated = {"loans": len(asked.tape), "threads": threads, "against": ("full",)} | more
     flows = timed(benchmark, lambda: engine.project(asked, threads=threads), group=group, **stated)
     assert flows[flows.fields[0]].sum() > 0
+    adds_up(flows)
+
+
+def adds_up(flows: engine.Cashflows) -> None:
+    """What is owed is the opening balance less what was repaid and what defaulted, where both are told.
+
+    What defaulted is in foreclosure, recovered or lost; principal advanced on it is not in the defaults.
+    """
+    told, gone = set(flows.fields), ("recovery", "loss") if "foreclosure" in flows.fields else ("default",)
+    repaid = ("scheduled_principal", "prepayment")
+    if {"balance", *repaid, *gone} <= told:
+        left = flows["balance"] + sum(flows[name].cumsum(axis=-1) for name in (*repaid, *gone))
+        if "foreclosure" in told:
+            left = left + flows["foreclosure"]
+        if left.ndim > 1:  # groups or loans, whose opening balance is told of all together
+            left = left.sum(axis=0)
+        np.testing.assert_allclose(left, flows.opening_balance, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
@@ -133,9 +151,11 @@ def test_loan_level(benchmark: BenchmarkFixture, into: str, count: int, threads:
     out = aligned(count * loans * MONTHS).reshape(count, loans, MONTHS) if into == "memory in use" else None
     flows = timed(
         benchmark, lambda: engine.project(asked, threads=threads, out=out), group="loan level", loans=loans,
-        threads=threads, operations=(2 + 2 * count) * WORKED, bytes_moved=8 * count, against=("level pay",),
+        threads=threads, operations=(2 + 2 * count) * WORKED, bytes_moved=8 * count, memory=LIMITS[into],
+        against=("level pay",),
     )  # fmt: skip
     assert flows.balance.sum() > 0
+    adds_up(flows)
     written = loans * MONTHS * count * 8 / benchmark.stats.stats.min
     benchmark.extra_info["gigabytes_a_second"] = written / 1e9
 

@@ -89,6 +89,7 @@ def tape_files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_tape_file_to_cashflows(benchmark: BenchmarkFixture, tape_files: dict[str, Path], kind: str) -> None:
     """A million rows read, validated and projected end to end; seconds without the start of Python."""
     told = in_child(benchmark, GROUP, "bench.large", "tape", str(tape_files[kind]), rounds=2)
+    assert told["balances"] == pytest.approx(pool_of(MANY).columns["balance"].sum(), rel=1e-12)
     benchmark.extra_info.update(
         loans=MANY, file_mb=tape_files[kind].stat().st_size / 1e6, rows_a_second=MANY / told["seconds"]
     )

@@ -33,19 +33,21 @@ def timed(
     against: Sequence[str] = ("level pay",),
     operations: float | None = None,
     bytes_moved: float | None = None,
+    memory: str = "read",
     rounds: int = ROUNDS,
 ) -> Any:
     """What `call` gives; its best time is recorded as loan-months a second.
 
     yardstick: what a yardstick is called. against: the yardsticks that the case is a ratio of. operations, bytes_moved:
     floating-point operations and bytes of memory that a loan-month needs, by the formulas of docs/performance.md.
+    memory: the measure of `bandwidth` that those bytes are held against.
     """
     benchmark.group = group
     result = benchmark.pedantic(call, rounds=rounds, warmup_rounds=1 if rounds > 1 else 0)
     benchmark.extra_info.update(
         loans=loans, months=months, threads=threads, loan_months_per_second=loans * months / benchmark.stats.stats.min
     )
-    told = {"yardstick": yardstick, "operations": operations, "bytes": bytes_moved}
+    told = {"yardstick": yardstick, "operations": operations, "bytes": bytes_moved, "memory": memory}
     benchmark.extra_info.update({name: value for name, value in told.items() if value is not None})
     benchmark.extra_info["against"] = [] if yardstick else list(against)
     benchmark.extra_info.update(shares_of(result))
