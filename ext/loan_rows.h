@@ -37,36 +37,49 @@ static inline __attribute__((always_inline)) vec liquidated_at(const loan_fields
         if (f.recovered) PUT(f.recovered, gone - part);                                                           \
     }
 
-/* OUT the fields of months 1 .. periods: whole vectors by PUT while there are any, nought once all has been paid. */
+/* OUT the fields of months 1 .. periods: whole vectors by PUT while there are any, nought once all has been paid. The first
+ * `head` months and what is left after the last whole vector are written one by one. */
 #define LOAN_ROWS(NAME, PUT)                                                                                      \
-    static void NAME(const loan_fields *given, long months, long periods) {                                       \
+    static void NAME(const loan_fields *given, long months, long periods, long head) {                            \
         const loan_fields f = *given;                                                                             \
         double *const rows[] = {f.of.performing, f.of.defaulted, f.of.prepayment, f.of.scheduled, f.of.expected,  \
                                 f.of.advanced, f.of.passed_on, f.of.fee, f.liquidated, f.lost, f.recovered};      \
         const int liquidates = f.liquidated || f.lost || f.recovered;                                             \
-        const long whole = periods / LANES * LANES, paid = (months + LANES - 1) / LANES * LANES;                  \
-        long t = 0;                                                                                               \
-        for (; t < paid && t < whole; t += LANES) {                                                               \
+        const long whole = head + (periods - head) / LANES * LANES;                                               \
+        const long paid = head + (months - head + LANES - 1) / LANES * LANES;                                     \
+        long from = 0, upto = head, t = 0;                                                                        \
+        if (periods < LANES) {                                                                                    \
+            for (; t < periods; t++) {                                                                            \
+                FIELDS_AT(1, PUT_ONE)                                                                             \
+            }                                                                                                     \
+            return;                                                                                               \
+        }                                                                                                         \
+        if (head) {                                                                                               \
+            FIELDS_AT(0, PUT_PART)                                                                                \
+        }                                                                                                         \
+        for (t = head; t < paid && t < whole; t += LANES) {                                                       \
             FIELDS_AT(0, PUT)                                                                                     \
         }                                                                                                         \
-        if (paid < periods)                                                                                       \
+        from = whole, upto = periods;                                                                             \
+        if (paid <= whole) {                                                                                      \
             for (unsigned k = 0; k < sizeof(rows) / sizeof(*rows); k++) {                                         \
                 if (!rows[k]) continue;                                                                           \
                 for (t = paid; t < whole; t += LANES) PUT(rows[k], (vec){0});                                     \
-                for (t = whole; t < periods; t++) rows[k][t] = 0;                           \
+                for (t = whole; t < periods; t++) rows[k][t] = 0;                                                 \
             }                                                                                                     \
-        else if (periods < LANES)                                                                                 \
-            for (t = 0; t < periods; t++) {                                                                       \
-                FIELDS_AT(1, PUT_ONE)                                                                             \
-            }                                                                                                     \
-        else if (whole < periods) {                                                                               \
+        } else if (whole < periods) {                                                                             \
             t = periods - LANES;                                                                                  \
-            FIELDS_AT(0, PUT_VECTOR)                                                                              \
+            FIELDS_AT(0, PUT_PART)                                                                                \
         }                                                                                                         \
     }
 
 #define PUT_VECTOR(ROW, X) *(vec *)((ROW) + t) = (X)
 #define PUT_ONE(ROW, X) (ROW)[t] = (X)[0]
+#define PUT_PART(ROW, X)                                                                                          \
+    do {                                                                                                          \
+        const vec part_ = (X);                                                                                    \
+        for (long i_ = from; i_ < upto; i_++) (ROW)[i_] = part_[i_ - t];                                          \
+    } while (0)
 
 SIMD LOAN_ROWS(cached_fields, PUT_VECTOR)
 
@@ -80,16 +93,14 @@ SIMD LOAN_ROWS(cached_fields, PUT_VECTOR)
 __attribute__((target("arch=x86-64-v4"))) LOAN_ROWS(line_fields, PUT_LINE)
 LOAN_ROWS(pair_fields, PUT_PAIRS)
 
-static inline void streamed_fields(const loan_fields *given, long months, long periods) {
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) line_fields(given, months, periods);
-    else pair_fields(given, months, periods);
+static inline void streamed_fields(const loan_fields *given, long months, long periods, long head) {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")) line_fields(given, months, periods, head);
+    else pair_fields(given, months, periods, head);
 }
 #else
-static inline void streamed_fields(const loan_fields *given, long months, long periods) { cached_fields(given, months, periods); }
+static inline void streamed_fields(const loan_fields *given, long months, long periods, long head) { cached_fields(given, months, periods, head); }
 #endif
 
-/* Whether rows of so many months after one another are all whole lines. */
-static inline int whole_lines(const double *to, long periods) {
-    return (uintptr_t)to % (LINE * sizeof(double)) == 0 && periods % LINE == 0;
-}
+/* Months of a row before its first whole line. */
+static inline long before_lines(const double *row) { return (long)(-(uintptr_t)row / sizeof(double)) & (LINE - 1); }
 #endif

@@ -21,9 +21,9 @@ cdef extern from "loan_rows.h" nogil:
         double *liquidated
         double *lost
         double *recovered
-    void cached_fields(const loan_fields *given, long months, long periods) noexcept
-    void streamed_fields(const loan_fields *given, long months, long periods) noexcept
-    int whole_lines(const double *to, long periods) noexcept
+    void cached_fields(const loan_fields *given, long months, long periods, long head) noexcept
+    void streamed_fields(const loan_fields *given, long months, long periods, long head) noexcept
+    long before_lines(const double *row) noexcept
 
 
 cdef struct PlainRows:
@@ -68,7 +68,8 @@ cdef int allocate_plain(PlainRows *plain, const int[::1] needed, long months, lo
     if not plain.within:
         return 1
     plain.periods, plain.kept = periods, min(periods, months)
-    plain.streamed = streamed and whole_lines(&out[0, 0, 0, 0], periods)
+    # All rows of a loan begin at the same place within a line, unless each field's room ends within one.
+    plain.streamed = streamed and out.shape[1] * out.shape[2] * periods % LANES == 0
     plain.direct = plain.streamed or not streamed
     plain.stride = (months // LANES + 4) * LANES
     size = LANES * plain.stride
@@ -151,14 +152,14 @@ cdef void write_plain(PlainRows *plain, const double[:, ::1] loans, const long[:
             fields.of.balance = fields.of.before = rows + i * plain.stride
             fields.rate, fields.fee = loans[RATE, lane], loans[FEE, lane]
             if plain.streamed:
-                streamed_fields(&fields, months, plain.periods)
+                streamed_fields(&fields, months, plain.periods, before_lines(first[0] + at * plain.periods))
                 continue
             if plain.direct:
-                cached_fields(&fields, months, plain.periods)
+                cached_fields(&fields, months, plain.periods, 0)
                 continue
             for k in range(count):
                 expect_row(first[k] + at * plain.periods, plain.kept)
-            cached_fields(&fields, months, plain.kept)
+            cached_fields(&fields, months, plain.kept, 0)
             for k in range(count):
                 write_row(first[k] + at * plain.periods, working[wanted[k]], plain.kept, True)
                 memset(first[k] + at * plain.periods + plain.kept, 0, (plain.periods - plain.kept) * sizeof(double))

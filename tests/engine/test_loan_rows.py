@@ -82,6 +82,21 @@ def test_one_pass_writes_what_working_rows_hold(fields: list[str], lag: int, con
             np.testing.assert_array_equal(one_pass[name], by_rows[name], err_msg=f"{name} of {count} over {periods}")
 
 
+@pytest.mark.parametrize("count", [MANY, MANY + 1])
+@pytest.mark.parametrize("offset", range(8))
+def test_rows_that_begin_within_a_line_are_the_same(count: int, offset: int) -> None:
+    # With an odd number of odd rows those of one loan begin at other places within a line for each field.
+    asked = request(assorted(count), fields=PLAIN, periods=361)
+    room = np.full(8 * count * 361 + 16, np.nan)
+    first = -room.ctypes.data // 8 % 8 + offset
+    last = first + 8 * count * 361
+    engine.project(asked, out=room[first:last].reshape(8, count, 361), threads=1)
+    new = engine.project(asked, threads=1)
+    np.testing.assert_array_equal(room[first:last].reshape(8, count, 361), [new[name] for name in PLAIN])
+    assert np.isnan(room[:first]).all()
+    assert np.isnan(room[last:]).all()
+
+
 def test_rows_of_one_pass_do_not_depend_on_threads_or_scenarios() -> None:
     fast = engine.Assumptions(prepayment=engine.Cpr(rate=0.3), default=engine.Cdr(rate=0.05), recovery_lag=3)
     several = [engine.Scenario(name="base"), engine.Scenario(name="fast", assumptions=fast)]
