@@ -14,7 +14,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True):
 
     stepped: those whose contract is walked month by month, once for each set of index values: rates that reset on a
     path, dates, schedules, assets. The balances of the others follow backward from their last payment. repeated: those
-    that every scenario goes over again: all of them at loan level, else those whose losses depend on the loan. The
+    that every scenario goes over again: all of them at loan level, else those whose losses depend on the loan (where
+    principal is advanced, once for each severity and lag of the scenarios, so not again if these are the same). The
     contract of any other loan is summed once, whatever the scenarios.
     """
 

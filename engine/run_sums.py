@@ -56,14 +56,27 @@ def sets_that_need_loans(plan: Plan) -> NDArray[np.bool_]:
 
 
 def work_of(plan: Plan, loans: LoanArrays) -> Work:
-    """How many of the loans are stepped, and how many every scenario goes over again."""
+    """How many of the loans are stepped, and how many scenarios go over again."""
     stepped = 0 if loans.contracts is None else int(np.count_nonzero(loans.contracts.stepped))
     repeated = len(loans) if plan.level == "loan" else 0
-    if plan.level != "loan" and losses_need_loans(plan):
-        repeated = int(
-            np.count_nonzero(np.broadcast_to(sets_that_need_loans(plan)[plan.behaviour.members], len(loans)))
-        )
+    if plan.level != "loan":
+        again = sets_capped_anew(plan)
+        if losses_need_loans(plan):
+            again |= sets_that_need_loans(plan)
+        if again.any():
+            repeated = int(np.count_nonzero(np.broadcast_to(again[plan.behaviour.members], len(loans))))
     return Work(loans=len(loans), stepped=stepped, repeated=repeated)
+
+
+def sets_capped_anew(plan: Plan) -> NDArray[np.bool_]:
+    """The sets whose capped losses are of several pairs of severity and lag by scenario, bool (sets,)."""
+    scenarios, sets = plan.behaviour.rules.shape
+    if scenarios == 1:
+        return np.zeros(sets, dtype=np.bool_)
+    _, place = capped_pairs(plan)
+    most = place.max(axis=0)
+    found: NDArray[np.bool_] = np.where(place < 0, most, place).min(axis=0) < most
+    return found
 
 
 class RunSums:

@@ -43,6 +43,23 @@ def test_only_the_sets_of_such_losses_are_gone_over() -> None:
     assert found == engine.Work(loans=3, stepped=0, repeated=1)
 
 
+def test_advanced_principal_is_capped_anew_for_each_severity_and_lag() -> None:
+    tape = engine.Tape.from_columns(balance=[1e5, 2e5, 3e5], annual_rate=0.05, remaining_term=[60, 90, 120])
+    for severities, lags, again in (((0.3, 0.3), (6, 6), 0), ((0.3, 0.4), (6, 6), 3), ((0.3, 0.3), (6, 9), 3)):
+        several = [
+            engine.Scenario(
+                name=str(k),
+                assumptions=engine.Assumptions(
+                    default=engine.Cdr(rate=0.02 + 0.01 * k), severity=severity, recovery_lag=lag,
+                    advancing="principal_and_interest",
+                ),
+            )
+            for k, (severity, lag) in enumerate(zip(severities, lags, strict=True))
+        ]  # fmt: skip
+        found = engine.project(engine.ProjectionRequest(tape=tape, scenarios=several))
+        assert found.work == engine.Work(loans=3, stepped=0, repeated=again)
+
+
 def test_at_loan_level_every_scenario_goes_over_every_loan() -> None:
     assert work("loan") == engine.Work(loans=3, stepped=0, repeated=3)
 
