@@ -13,7 +13,7 @@ Arrays are IN unless marked OUT. Nothing here checks its arguments: engine/proje
 import numpy as np
 
 from libc.math cimport INFINITY, ceil, exp, expm1, fma, log, log1p
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 cdef extern from "contract.h" nogil:

@@ -19,6 +19,7 @@ cdef struct Applying:
     double *part[N_FIELDS]
     double *frozen[N_FIELDS]  # of `part` those that defaults have nothing to do with
     double *memory
+    double *heads
 
 
 cdef int allocate_applying(Applying *work, const int[::1] needed, const Rules[:, ::1] rule, long months) noexcept:
@@ -30,15 +31,16 @@ cdef int allocate_applying(Applying *work, const int[::1] needed, const Rules[:,
     if not allocate_losses(&work.l, most.lag + 1 if most.general else 0, most.workout, n):
         free(work.w.memory)
         return 0
-    work.memory = <double *>calloc((4 + 7 + N_FIELDS + BLOCK_OF_RUNS * HEAD_ROWS) * n, sizeof(double))
-    if work.memory == NULL:
+    work.memory = <double *>calloc((4 + 7 + N_FIELDS) * n, sizeof(double))
+    work.heads = <double *>malloc(BLOCK_OF_RUNS * HEAD_ROWS * n * sizeof(double))  # cleared when one is gathered
+    if work.memory == NULL or work.heads == NULL:
         end_applying(work)
         return 0
     p = work.memory + 4 * n
     work.b.alive, work.b.default, work.b.foreclosure = p, p + n, p + 2 * n
     work.b.kept, work.b.prepaid, work.b.paying, work.b.curtailed = p + 3 * n, p + 4 * n, p + 5 * n, p + 6 * n
     for f in range(BLOCK_OF_RUNS):
-        work.family[f].head = p + (7 + N_FIELDS + f * HEAD_ROWS) * n
+        work.family[f].head = work.heads + f * HEAD_ROWS * n
     for f in range(N_FIELDS):
         work.field[f] = work.w.rows + f * n if needed[f] else NULL
         work.part[f] = p + (7 + f) * n if needed[f] and f not in (NET_INTEREST, PRINCIPAL, CASHFLOW) else NULL
@@ -50,6 +52,7 @@ cdef int allocate_applying(Applying *work, const int[::1] needed, const Rules[:,
 
 
 cdef void end_applying(Applying *work) noexcept nogil:
+    free(work.heads)
     free(work.memory)
     free(work.l.memory)
     free(work.w.memory)
