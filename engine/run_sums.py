@@ -69,14 +69,21 @@ def work_of(plan: Plan, loans: LoanArrays) -> Work:
 
 
 def sets_capped_anew(plan: Plan) -> NDArray[np.bool_]:
-    """The sets whose capped losses are of several pairs of severity and lag by scenario, bool (sets,)."""
-    scenarios, sets = plan.behaviour.rules.shape
-    if scenarios == 1:
-        return np.zeros(sets, dtype=np.bool_)
-    _, place = capped_pairs(plan)
-    most = place.max(axis=0)
-    found: NDArray[np.bool_] = np.where(place < 0, most, place).min(axis=0) < most
-    return found
+    """The sets whose capped losses differ in severity or lag by scenario, bool (sets,)."""
+    rules, capped = plan.behaviour.rules, losses_capped(plan)
+    several = np.zeros(rules.shape[1], dtype=np.bool_)
+    for name in ("severity", "lag") if capped.any() else ():
+        least, most = (np.where(capped, rules[name], beyond) for beyond in (np.inf, -np.inf))
+        several |= least.min(axis=0) < most.max(axis=0)
+    return several
+
+
+def losses_capped(plan: Plan) -> NDArray[np.bool_]:
+    """Where the lesser of a loan's loss and of what is left of it is summed, bool (scenarios, sets)."""
+    rules = plan.behaviour.rules
+    needed = bool(_core.needs_losses(plan.selection.needed))
+    capped: NDArray[np.bool_] = (rules["advancing"] == _core.ADVANCES_PRINCIPAL) & (rules["general"] == 0) & needed
+    return capped
 
 
 class RunSums:
@@ -214,11 +221,7 @@ def capped_pairs(plan: Plan) -> tuple[list[tuple[float, int]], NDArray[np.int32]
     rules = plan.behaviour.rules
     place = np.full(rules.shape, -1, dtype=np.int32)
     pairs: dict[tuple[float, int], int] = {}
-    if not _core.needs_losses(plan.selection.needed):
-        return [], place
-    capped = (rules["advancing"] == _core.ADVANCES_PRINCIPAL) & (rules["general"] == 0)
-    if capped.any():
-        for at in zip(*np.nonzero(capped), strict=True):
-            pair = (float(rules["severity"][at]), int(rules["lag"][at]))
-            place[at] = pairs.setdefault(pair, len(pairs))
+    for at in zip(*np.nonzero(losses_capped(plan)), strict=True):
+        pair = (float(rules["severity"][at]), int(rules["lag"][at]))
+        place[at] = pairs.setdefault(pair, len(pairs))
     return list(pairs), place
